@@ -1,0 +1,78 @@
+"""What all tests share: one thread a process, no network, opt-in markers, a photo to work on."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OPT_IN = ("slow", "gpu", "weights")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One process a core. torch reads this when imported, here and in the programs that tests start.
+    os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # The type checker is the longest test: first, so that nobody waits for it in the end.
+    items.sort(key=lambda item: item.path.name != "test_style.py")
+    if config.option.markexpr:
+        return
+    for item in items:
+        for marker in OPT_IN:
+            if item.get_closest_marker(marker):
+                reason = f"{marker} tests are opt-in: pytest -m {marker}"
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network() -> Iterator[None]:
+    """Refuse every connection that leaves this machine."""
+    connect = socket.socket.connect
+
+    def connect_to_loopback(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
+            raise PermissionError(
+                f"a test tried to connect to {address[0]}; only loopback is allowed"
+            )
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", connect_to_loopback)
+        yield
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Return the top of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def loaded_modules() -> Callable[[str], set[str]]:
+    """Run code in a new interpreter and name the modules that it has loaded in the end."""
+
+    def run(code: str) -> set[str]:
+        code += "\nimport sys\nprint('\\n'.join(sys.modules))"
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return set(done.stdout.split())
+
+    return run
