@@ -1,0 +1,59 @@
+"""What the integers in a label map mean: names, colours and the index that is not scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+IGNORE_INDEX = 255
+
+Colour = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes of a data set or of a network's output.
+
+    Attributes:
+        names: One name a class, index 0 first.
+        palette: One RGB colour (0-255) a class.
+        ignore_index: The label of pixels that neither train nor count, not a class; None where
+            there is none. From 256 classes on, 255 is a class: give None or a higher one.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[Colour, ...]
+    ignore_index: int | None = IGNORE_INDEX
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise ValueError("a label set needs at least one class name")
+        if len(self.names) != len(self.palette):
+            raise ValueError(
+                f"{len(self.names)} class names but {len(self.palette)} colours; give one each"
+            )
+        if not all(len(c) == 3 and all(v in range(256) for v in c) for c in self.palette):
+            raise ValueError("a palette colour is three whole numbers from 0 to 255")
+        if self.ignore_index is not None and self.ignore_index not in range(len(self.names), 65536):
+            raise ValueError(
+                f"ignore_index is {self.ignore_index}, but classes are 0-{len(self.names) - 1} and "
+                "labels end at 65535; give a number between, or None"
+            )
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.names)
+
+
+def voc_palette(num_colours: int) -> tuple[Colour, ...]:
+    """Return PASCAL VOC's colours: the bits of the index, spread over red, green and blue."""
+    colours = []
+    for index in range(num_colours):
+        red = green = blue = 0
+        rest = index
+        for shift in range(7, -1, -1):
+            red |= (rest & 1) << shift
+            green |= (rest >> 1 & 1) << shift
+            blue |= (rest >> 2 & 1) << shift
+            rest >>= 3
+        colours.append((red, green, blue))
+    return tuple(colours)
