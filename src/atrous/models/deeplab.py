@@ -1,0 +1,137 @@
+"""DeepLab v2: a dilated backbone, a head that scores classes, one way up to the image's size.
+
+The page to read first. Everything in front of it (normalisation) and behind it (softmax, dense CRF)
+lives elsewhere; this is the network of the paper's figure 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..resize import rescale, resize_logits
+from .efficientnet_lite import EfficientNetLite0
+from .heads import Head, LearnedUpsampling
+from .multiscale import fuse_scales
+from .resnet import ResNet
+from .vgg import VGG16
+
+Backbone = ResNet | VGG16 | EfficientNetLite0
+
+
+class DeepLab(nn.Module):
+    """A fully convolutional network from normalised images to class scores at 1/8 of their size.
+
+    Attributes:
+        num_classes: Classes, background included.
+        output_stride: Input pixels per score, 8 or 16.
+        scales: Scales of the input that are run and fused; the first is 1.
+        align_corners: Resize convention of input scales and score maps.
+        options: What `create_model` needs to build this network again, `scales` left out.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: Head,
+        *,
+        num_classes: int,
+        output_stride: int,
+        atrous_rates: tuple[int, ...] | None,
+        scales: tuple[float, ...],
+        align_corners: bool,
+        upsampling: str,
+        options: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.learned_upsampling = (
+            LearnedUpsampling(num_classes, output_stride) if upsampling == "transposed" else None
+        )
+        self.num_classes = num_classes
+        self.output_stride = output_stride
+        self.atrous_rates = atrous_rates
+        self.scales = scales
+        self.align_corners = align_corners
+        self.options = options
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Score every class at every position of the output grid, fused over the scales.
+
+        Args:
+            images: (N, 3, H, W) float, normalised as the weights expect.
+
+        Returns:
+            (N, K, ceil(H/8), ceil(W/8)) logits (16 instead of 8 at `output_stride=16`).
+        """
+        fused = fuse_scales(self.forward_scales(images), align_corners=self.align_corners)
+        # Position i stands at pixel 8i; off the 8k+1 sizes, ceil-mode pooling may add one outside.
+        rows, columns = (-(-n // self.output_stride) for n in images.shape[-2:])
+        return fused[..., :rows, :columns]
+
+    def forward_scales(self, images: Tensor) -> list[Tensor]:
+        """Score the image at each of `scales`; the losses need them all.
+
+        Each map is as large as the backbone's features: ceil(n/8) for n of the form 8k+1, at times
+        one more for other n, where pooling rounds up. The published networks fuse maps of these
+        sizes.
+
+        Args:
+            images: (N, 3, H, W) float, normalised as the weights expect.
+
+        Returns:
+            (N, K, h, w) logits for each scale, the first of scale 1.
+        """
+        return [
+            self.head(self.backbone(rescale(images, scale, align_corners=self.align_corners)))
+            for scale in self.scales
+        ]
+
+    def upsample(self, logits: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        """Bring scores to the size of the input: bilinear, or the learned transposed convolution.
+
+        Args:
+            logits: (N, K, h, w), from `forward`.
+            size_hw: Rows and columns of the image that went in. Learned upsampling reaches every
+                other size through the one that these scores span, resized bilinearly.
+
+        Returns:
+            (N, K, H, W) logits.
+        """
+        if self.learned_upsampling is not None:
+            logits = self.learned_upsampling(logits, size_hw)
+        return resize_logits(logits, size_hw, align_corners=self.align_corners)
+
+    def set_output_stride(self, output_stride: int) -> None:
+        """Sample the same function more coarsely or finely, in place.
+
+        Strides turn into dilation and back, and the head's rates scale along, so that scores at
+        stride 16 are every second score at stride 8. On inputs of 16k+1 this is exact for ResNet
+        and EfficientNet, but for the mean of image pooling; VGG's undilated pool5 makes it an
+        approximation.
+
+        Raises:
+            ValueError: If the stride is neither 8 nor 16, a rate would become fractional, or
+                learned upsampling is tied to the stride it has.
+        """
+        if output_stride not in (8, 16):
+            raise ValueError(f"output_stride is {output_stride!r}; it must be 8 or 16")
+        if output_stride == self.output_stride:
+            return
+        if self.learned_upsampling is not None:
+            raise ValueError("learned upsampling is made for one output stride; use bilinear")
+        if self.atrous_rates is not None:
+            if any(rate * self.output_stride % output_stride for rate in self.atrous_rates):
+                raise ValueError(
+                    f"atrous rates {self.atrous_rates} at output stride {self.output_stride} have "
+                    f"no whole-number counterpart at {output_stride}"
+                )
+            self.atrous_rates = tuple(
+                rate * self.output_stride // output_stride for rate in self.atrous_rates
+            )
+            self.head.set_rates(self.atrous_rates)
+        self.backbone.set_output_stride(output_stride)
+        self.output_stride = output_stride
+        self.options |= {"output_stride": output_stride, "atrous_rates": self.atrous_rates}

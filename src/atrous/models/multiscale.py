@@ -1,0 +1,25 @@
+"""Multi-scale inputs through one network: score maps fused by maximum (paper, section 4.1.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..resize import resize_logits
+
+
+def fuse_scales(logits: list[Tensor], *, align_corners: bool) -> Tensor:
+    """Take the element-wise maximum of score maps, at the size of the first.
+
+    Args:
+        logits: (N, K, h, w) for each scale; the first is of scale 1.
+        align_corners: Resize convention of the network.
+
+    Returns:
+        (N, K, h, w), the size of the first map.
+    """
+    fused = logits[0]
+    for scores in logits[1:]:
+        size_hw = (fused.shape[-2], fused.shape[-1])
+        fused = torch.maximum(fused, resize_logits(scores, size_hw, align_corners=align_corners))
+    return fused
