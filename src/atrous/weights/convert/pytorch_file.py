@@ -1,0 +1,68 @@
+"""Reads .pth files without running what is in them."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+WRAPPERS = ("state_dict", "model")  # keys under which training scripts put the state dict
+DATA_PARALLEL = "module."
+FIRST_BYTES = (b"PK\x03\x04", b"\x80\x02")  # of torch's zip files, and of the pickles before them
+
+
+def is_pytorch_file(path: Path) -> bool:
+    """Tell a .pth file by its first bytes, whatever its name."""
+    with path.open("rb") as file:
+        return file.read(4).startswith(FIRST_BYTES)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read the state dict in a .pth file, out of a training checkpoint if it is one.
+
+    Args:
+        path: A file that `torch.save` wrote.
+
+    Returns:
+        Name -> tensor on the CPU, without the `module.` that DataParallel puts in front.
+
+    Raises:
+        ValueError: If it is damaged, holds anything but tensors (whole modules, code), or no state
+            dict.
+    """
+    content = _load(path)
+    while isinstance(content, dict):
+        inside = [content[key] for key in WRAPPERS if isinstance(content.get(key), dict)]
+        if not inside:
+            break
+        content = inside[0]
+    if not isinstance(content, dict) or not content:
+        raise ValueError(f"{path} holds {type(content).__name__}, needed a state dict with tensors")
+    state = cast("dict[Any, Any]", content)
+    strange = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise ValueError(
+            f"{path} holds {len(strange)} values that are no tensors ({', '.join(strange[:4])}); "
+            "save the model's state_dict() alone, or under the key 'state_dict'"
+        )
+    names = {str(key): value for key, value in state.items()}
+    if all(name.startswith(DATA_PARALLEL) for name in names):
+        return {name.removeprefix(DATA_PARALLEL): value for name, value in names.items()}
+    return names
+
+
+def _load(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path} is damaged or holds more than tensors, and loading it could run code, so it "
+            "is refused; save the model's state_dict() with a program that you trust"
+        ) from error
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise ValueError(
+            f"{path} is not a readable .pth file; it may be cut short: {error}"
+        ) from error
