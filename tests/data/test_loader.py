@@ -1,0 +1,62 @@
+"""The stream of training samples: seeded by position, equal for any number of workers."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from atrous.data import load_dataset
+from atrous.data.loader import TrainingStream, stream_batches
+from atrous.data.transforms import TrainTransform
+from atrous.preprocess import Preprocess
+
+
+@pytest.fixture
+def stream(tmp_path):
+    rng = np.random.default_rng(0)
+    for folder in ("images", "labels", "splits"):
+        (tmp_path / folder).mkdir()
+    names = [f"photo{i}" for i in range(5)]
+    for name in names:
+        Image.fromarray(rng.integers(0, 256, (24, 30, 3), np.uint8)).save(
+            tmp_path / f"images/{name}.png"
+        )
+        Image.fromarray(rng.integers(0, 3, (24, 30), np.uint8)).save(
+            tmp_path / f"labels/{name}.png"
+        )
+    (tmp_path / "splits/train.txt").write_text("\n".join(names))
+    dataset = load_dataset("folder", tmp_path, split="train")
+    transform = TrainTransform(Preprocess(), (17, 17), (0.75, 1.0, 1.5))
+    return TrainingStream(dataset, transform, seed=3)
+
+
+def batches(stream, **options):
+    return list(stream_batches(stream, batch_size=2, **options))
+
+
+def test_every_epoch_is_a_permutation_and_no_two_are_alike(stream):
+    epochs = [[stream.index_at(e * 5 + i) for i in range(5)] for e in range(4)]
+    assert all(sorted(epoch) == list(range(5)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_workers_do_not_change_the_samples(stream):
+    alone = batches(stream, start=0, stop=8, workers=0)
+    helped = batches(stream, start=0, stop=8, workers=2)
+    for (x, y), (x2, y2) in zip(alone, helped, strict=True):
+        assert torch.equal(x, x2)
+        assert torch.equal(y, y2)
+
+
+def test_a_stream_that_starts_later_gives_the_same_samples(stream):
+    whole = batches(stream, start=0, stop=12, workers=0)
+    rest = batches(stream, start=6, stop=12, workers=0)
+    assert len(rest) == 3
+    for (x, _), (x2, _) in zip(whole[3:], rest, strict=True):
+        assert torch.equal(x, x2)
+
+
+def test_the_seed_changes_the_samples(stream):
+    other = TrainingStream(stream.dataset, stream.transform, seed=4)
+    first, second = (batches(s, start=0, stop=4, workers=0)[0][0] for s in (stream, other))
+    assert not torch.equal(first, second)
