@@ -1,0 +1,91 @@
+"""The command `atrous`: finds the asked command and turns failures into one line.
+
+Commands are imported when they are called, never to print help: torch alone takes a second to load.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+from typing import Any
+
+import click
+
+from .. import __version__
+
+# name -> module with `command`, one line of help; in the order in which a new user meets them
+COMMANDS = {
+    "demo": ("atrous.cli.demo", "Segment the photo that comes with the package."),
+    "segment": ("atrous.cli.segment", "Segment photos and folders of photos."),
+    "train": ("atrous.cli.train", "Train a network from a recipe."),
+    "evaluate": ("atrous.cli.evaluate", "Score weights on a labelled data set."),
+    "weights": ("atrous.cli.weights", "List weights, their licences and where to get more."),
+    "convert": (
+        "atrous.cli.convert",
+        "Turn other projects' weight files into this one's format.",
+    ),
+    "summary": ("atrous.cli.summary", "Print a network's layers, parameters and arithmetic."),
+    "plot": ("atrous.cli.plot", "Draw a network's architecture."),
+}
+
+DEBUG_VARIABLE = "ATROUS_DEBUG"
+# What a user, or the machine, can be told about in a line; everything else is our own mistake.
+FAILURES = (ValueError, OSError, ImportError, MemoryError, FloatingPointError)
+INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of their own, imported on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return importlib.import_module(COMMANDS[cmd_name][0]).command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=3, cutoff=0.5)
+            known = f"did you mean {' or '.join(near)}?" if near else ", ".join(COMMANDS)
+            raise click.UsageError(f"no command is called {args[0]!r}; {known}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what a user can mend becomes one line, exit status 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # click ends quietly when the reader of a pipe has gone
+        except FAILURES as error:
+            if os.environ.get(DEBUG_VARIABLE):
+                raise
+            raise click.ClickException(one_line(error)) from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+def one_line(error: Exception) -> str:
+    """Say what an exception says, on one line; an error of the system names its file first."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=f"Set {DEBUG_VARIABLE}=1 to see where in the program an error came from.",
+)
+@click.version_option(__version__, prog_name="atrous")
+def main() -> None:
+    """DeepLab v2: from a photo to a label for every pixel."""

@@ -1,0 +1,50 @@
+"""`atrous train`: from a recipe to weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Folder of the run; runs/NAME by default.",
+)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run's folder.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps …")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace a value of the recipe, e.g. optimizer.iterations=100; may be repeated.",
+)
+def command(
+    recipe: Path,
+    data: Path | None,
+    output: Path | None,
+    resume: bool,
+    device: str,
+    assignments: tuple[str, ...],
+) -> None:
+    """Train a network as RECIPE (a TOML file) says.
+
+    Ctrl-C finishes the step and saves a checkpoint; --resume goes on from it.
+    """
+    import json
+
+    from ..training.config import load_recipe, override
+    from ..training.run import train
+
+    config = load_recipe(recipe)
+    for assignment in assignments:
+        config = override(config, assignment)
+    if data is not None:
+        config = override(config, f"data.root={json.dumps(str(data.expanduser()))}")
+    train(config, output=output, device=device, resume=resume, say=click.echo)

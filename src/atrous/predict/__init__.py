@@ -1,0 +1,6 @@
+"""From a photo to labels: `Segmenter`, the one door that everything else enters by."""
+
+from .segmentation import Segmentation
+from .segmenter import Segmenter
+
+__all__ = ["Segmentation", "Segmenter"]
