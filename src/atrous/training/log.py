@@ -1,0 +1,47 @@
+"""What a run says while it goes: JSON lines for machines, one line at a time for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class RunLog:
+    """Appends to RUN/log.jsonl and prints."""
+
+    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+        self.path = path
+        self.say = say
+
+    def rewind(self, iteration: int) -> None:
+        """Drop what a killed run logged after the checkpoint that it resumes from."""
+        if not self.path.is_file():
+            return
+        kept = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:  # the line that the kill cut short
+                continue
+            if entry["iteration"] <= iteration:
+                kept.append(line)
+        temporary = self.path.with_suffix(".partial")
+        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        temporary.replace(self.path)
+
+    def write(self, iteration: int, text: str, **values: Any) -> None:
+        """Log values of an iteration; `text` is what is printed."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"iteration": iteration, **values}) + "\n")
+        self.say(text)
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as people read them: 95 -> '1 min 35 s'."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

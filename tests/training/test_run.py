@@ -1,0 +1,200 @@
+"""Whole runs on a small synthetic data set: learning, resuming, stopping, refusing."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from atrous.training import TrainConfig, train
+from atrous.training.config import from_dict
+from atrous.training.run import Run
+from atrous.weights import load_model
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """Photos whose left half is dark (class 0) and whose right half is bright (class 1)."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for folder in ("images", "labels", "splits"):
+        (root / folder).mkdir()
+    for index in range(6):
+        image = rng.integers(0, 60, (40, 56, 3), np.uint8)
+        image[:, 28:] += 180
+        labels = np.zeros((40, 56), np.uint8)
+        labels[:, 28:] = 1
+        labels[:2] = 255
+        Image.fromarray(image).save(root / f"images/p{index}.png")
+        Image.fromarray(labels).save(root / f"labels/p{index}.png")
+    (root / "splits/train.txt").write_text("\n".join(f"p{i}" for i in range(4)))
+    (root / "splits/val.txt").write_text("p4\np5")
+    return root
+
+
+def recipe(root, **changes):
+    table = {
+        "name": "small",
+        "data": {"dataset": "folder", "root": str(root), "workers": 0},
+        "augment": {"crop_hw": (33, 33), "scales": (1.0,)},
+        "model": {"name": "deeplabv2_efficientnet_lite0", "head": "conv1x1"},
+        "optimizer": {
+            "kind": "adamw", "learning_rate": 2e-3, "iterations": 6, "batch_size": 2,
+            "accumulate": 1, "freeze_bn": False, "ema_decay": 0.5,
+        },
+        "output": {"evaluate_every": 0, "checkpoint_every": 2, "log_every": 2},
+    }  # fmt: skip
+    for key, value in changes.items():
+        table[key] = {**table.get(key, {}), **value} if isinstance(value, dict) else value
+    return from_dict(TrainConfig, table)
+
+
+def quiet(_text):
+    pass
+
+
+def weights_of(path):
+    return load_model(path)[0].state_dict()
+
+
+def assert_equal_weights(first, second):
+    for name, value in weights_of(first).items():
+        assert torch.equal(value, weights_of(second)[name]), name
+
+
+def test_a_run_writes_weights_with_their_scores_and_a_log(root, tmp_path):
+    path = train(recipe(root), output=tmp_path, say=quiet)
+    model, entry = load_model(path)
+    assert model.num_classes == 2
+    assert entry.metrics["folder/val"]["miou"] == pytest.approx(
+        json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])["miou"], abs=1e-4
+    )
+    logged = [
+        json.loads(line)["iteration"] for line in (tmp_path / "log.jsonl").read_text().splitlines()
+    ]
+    assert logged == [2, 4, 6, 6]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "checkpoint.pt", "log.jsonl", "small.safetensors",
+    ]  # fmt: skip
+
+
+def test_training_learns_what_is_easy(root, tmp_path):
+    config = recipe(root, optimizer={"iterations": 40, "learning_rate": 5e-3, "ema_decay": 0.0})
+    _, entry = load_model(train(config, output=tmp_path, say=quiet))
+    assert entry.metrics["folder/val"]["miou"] > 0.6  # chance is 0.33
+
+
+def test_a_resumed_run_equals_an_unbroken_one(root, tmp_path):
+    config = recipe(root)
+    unbroken = train(config, output=tmp_path / "a", say=quiet)
+    run = Run(config, tmp_path / "b", device="cpu", say=quiet)
+    stop_after(run, 3)
+    assert run.execute(resume=False).name == "checkpoint.pt"
+    resumed = train(config, output=tmp_path / "b", resume=True, say=quiet)
+    assert_equal_weights(unbroken, resumed)
+
+
+def stop_after(run, iterations):
+    """Send this process SIGTERM while the run takes its step number `iterations`."""
+    step = run.step
+
+    def step_and_signal(batches):
+        loss = step(batches)
+        if run.iteration == iterations:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return loss
+
+    run.step = step_and_signal
+
+
+def test_sigterm_saves_the_step_at_hand_and_says_how_to_go_on(root, tmp_path):
+    said = []
+    run = Run(recipe(root), tmp_path, device="cpu", say=said.append)
+    stop_after(run, 3)
+    run.execute(resume=False)
+    assert run.iteration == 3
+    assert "--resume" in said[-1]
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["iteration"] == 3
+
+
+def test_workers_and_accumulation_are_seen_by_the_stream_alone(root, tmp_path):
+    """Two micro-batches of two are four samples a step, whoever reads them."""
+    changes = {"optimizer": {"accumulate": 2, "iterations": 2}}
+    first = train(recipe(root, **changes), output=tmp_path / "a", say=quiet)
+    changes["data"] = {"workers": 2}
+    second = train(recipe(root, **changes), output=tmp_path / "b", say=quiet)
+    assert_equal_weights(first, second)
+
+
+def test_coarse_iterations_run_at_stride_16_and_then_no_longer(root, tmp_path):
+    run = Run(recipe(root, loss={"coarse_iterations": 2}), tmp_path, device="cpu", say=quiet)
+    batches = run._batches()
+    strides = []
+    for _ in range(4):
+        run.step(batches)
+        strides.append(run.model.output_stride)
+    assert strides == [16, 16, 8, 8]
+
+
+def test_frozen_batch_norms_do_not_move(root, tmp_path):
+    config = recipe(root, optimizer={"freeze_bn": True, "frozen_stages": 2})
+    run = Run(config, tmp_path, device="cpu", say=quiet)
+    before = {k: v.clone() for k, v in run.model.state_dict().items()}
+    run.step(run._batches())
+    after = run.model.state_dict()
+    still = {k for k in before if torch.equal(before[k], after[k])}
+    assert {k for k in before if "_bn." in k or ".stem" in k or "stages.0" in k} <= still
+    assert "head.branches.0.weight" not in still
+
+
+def test_a_used_folder_is_not_overwritten(root, tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"")
+    with pytest.raises(ValueError, match="holds a run already"):
+        train(recipe(root), output=tmp_path, say=quiet)
+
+
+def test_resuming_without_a_checkpoint_is_refused(root, tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no run to resume"):
+        train(recipe(root), output=tmp_path, resume=True, say=quiet)
+
+
+def test_a_damaged_checkpoint_is_named(root, tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ValueError, match=r"checkpoint.pt is not a readable checkpoint"):
+        train(recipe(root), output=tmp_path, resume=True, say=quiet)
+
+
+def test_resuming_with_another_recipe_names_the_difference(root, tmp_path):
+    train(recipe(root), output=tmp_path, say=quiet)
+    with pytest.raises(ValueError, match=r"optimizer.learning_rate = 0.002, the recipe says 0.1"):
+        train(
+            recipe(root, optimizer={"learning_rate": 0.1}), output=tmp_path, resume=True, say=quiet
+        )
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(root, tmp_path):
+    config = recipe(root)
+    run = Run(config, tmp_path, device="cpu", say=quiet)
+    step = run.step
+
+    def break_at_3(batches):
+        return float("nan") if run.iteration == 2 and step(batches) else step(batches)
+
+    run.step = break_at_3
+    with pytest.raises(FloatingPointError, match="the loss is nan at iteration 3"):
+        run.execute(resume=False)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["iteration"] == 2
+
+
+def test_an_image_in_both_splits_is_refused(root, tmp_path):
+    config = recipe(root, data={"val_split": "train"})
+    with pytest.raises(ValueError, match=r"4 image\(s\) are in both train and train"):
+        train(config, output=tmp_path, say=quiet)
+
+
+def test_a_recipe_without_data_asks_for_it(tmp_path):
+    with pytest.raises(ValueError, match="give the data set's folder with --data"):
+        train(TrainConfig("x"), output=tmp_path, say=quiet)
