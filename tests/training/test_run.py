@@ -82,9 +82,13 @@ def test_a_run_writes_weights_with_their_scores_and_a_log(root, tmp_path):
 
 
 def test_training_learns_what_is_easy(root, tmp_path):
-    config = recipe(root, optimizer={"iterations": 40, "learning_rate": 5e-3, "ema_decay": 0.0})
+    config = recipe(
+        root,
+        model={"name": "deeplabv2_resnet18"},
+        optimizer={"iterations": 20, "learning_rate": 1e-3, "ema_decay": 0.0},
+    )
     _, entry = load_model(train(config, output=tmp_path, say=quiet))
-    assert entry.metrics["folder/val"]["miou"] > 0.6  # chance is 0.33
+    assert entry.metrics["folder/val"]["miou"] > 0.65  # one class everywhere scores 0.25
 
 
 def test_a_resumed_run_equals_an_unbroken_one(root, tmp_path):

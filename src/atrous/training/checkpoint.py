@@ -10,13 +10,22 @@ import torch
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint so that a crash at any moment leaves the old one or the new one."""
+    """Write a checkpoint so that a crash at any moment leaves the old one or the new one.
+
+    Raises:
+        OSError: If it cannot be written; the old one stays.
+    """
     temporary = path.with_suffix(".partial")
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except RuntimeError as error:  # how torch reports a write that failed half-way
+        raise OSError(f"{path} could not be written (is the disk full?): {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

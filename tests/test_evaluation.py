@@ -1,0 +1,122 @@
+"""Scores of a segmenter on a data set."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from atrous.data import load_dataset
+from atrous.evaluation import evaluate
+from atrous.labels import LabelSet, voc_palette
+from atrous.metrics import confusion_matrix
+from atrous.models import create_model
+from atrous.predict import Segmenter
+from atrous.preprocess import Preprocess
+from atrous.weights import Entry
+
+NAMES = ("dark", "bright", "never")
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    rng = np.random.default_rng(0)
+    for folder in ("images", "labels", "splits"):
+        (tmp_path / folder).mkdir()
+    for index, width in enumerate((20, 33)):
+        image = rng.integers(0, 256, (17, width, 3), np.uint8)
+        labels = rng.integers(0, 2, (17, width)).astype(np.uint8)
+        labels[0] = 255
+        Image.fromarray(image).save(tmp_path / f"images/{index}.png")
+        Image.fromarray(labels).save(tmp_path / f"labels/{index}.png")
+    (tmp_path / "splits/val.txt").write_text("0\n1\n")
+    (tmp_path / "classes.txt").write_text("\n".join(NAMES))
+    return load_dataset("folder", tmp_path, split="val")
+
+
+@pytest.fixture
+def segmenter():
+    torch.manual_seed(0)
+    model = create_model("deeplabv2_resnet18", 3, head="conv1x1").eval()
+    return Segmenter((model, entry(model, NAMES)))
+
+
+def entry(model, names):
+    return Entry(
+        name="test",
+        options=model.options,
+        label_set=LabelSet(names, voc_palette(len(names))),
+        preprocess=Preprocess(),
+        crf=None,
+        metrics={},
+        licence="none",
+        notice="",
+        source="random",
+        recipe="",
+        date="2026-01-01",
+        url=None,
+        sha256=None,
+        size_bytes=None,
+    )
+
+
+def test_a_report_counts_every_known_pixel_of_every_image(segmenter, dataset):
+    report = evaluate(segmenter, dataset)
+    expected = sum(
+        confusion_matrix(s.labels, segmenter(s.image).labels, num_classes=3) for s in dataset
+    )
+    np.testing.assert_array_equal(report.confusion, expected)
+    assert report.confusion.sum() == 16 * (20 + 33)
+    assert (report.dataset, report.images, report.iou.shape) == ("folder/val", 2, (3,))
+    assert 0 <= report.miou <= 1
+
+
+def test_variants_are_scored_from_one_reading(segmenter, dataset):
+    reads = []
+
+    class Counting(type(dataset)):
+        def __getitem__(self, index):
+            reads.append(index)
+            return super().__getitem__(index)
+
+    counting = Counting(dataset.name, dataset.split, dataset.label_set, dataset.pairs)
+    reports = evaluate(segmenter, counting, variants={"plain": {}, "flip": {"flip": True}})
+    assert reads == [0, 1]
+    assert list(reports) == ["plain", "flip"]
+    np.testing.assert_array_equal(
+        reports["plain"].confusion, evaluate(segmenter, dataset).confusion
+    )
+    flipped = evaluate(segmenter.with_options(flip=True), dataset)
+    np.testing.assert_array_equal(reports["flip"].confusion, flipped.confusion)
+
+
+def test_a_report_as_json_has_null_for_classes_that_do_not_occur(segmenter, dataset):
+    report = evaluate(segmenter, dataset)
+    report.confusion[2, :] = report.confusion[:, 2] = 0
+    values = json.loads(report.to_json())
+    assert values["iou"]["never"] is None
+    assert values["miou"] == pytest.approx(report.miou)
+    assert np.array(values["confusion"]).sum() == report.confusion.sum()
+
+
+def test_progress_hears_of_every_image(segmenter, dataset):
+    heard = []
+    evaluate(segmenter, dataset, progress=lambda done, total: heard.append((done, total)))
+    assert heard == [(1, 2), (2, 2)]
+
+
+def test_weights_of_other_classes_are_refused(segmenter, dataset):
+    other = Segmenter((segmenter.model, entry(segmenter.model, ("a", "b", "c"))))
+    with pytest.raises(ValueError, match=r"the network's 3 classes \(a, b, c, …\).*folder \(dark"):
+        evaluate(other, dataset)
+
+
+def test_an_empty_data_set_is_refused(segmenter, dataset):
+    with pytest.raises(ValueError, match="folder/val holds no images"):
+        evaluate(segmenter, dataset[:0])
+
+
+def test_an_unknown_variant_option_is_named(segmenter, dataset):
+    with pytest.raises(ValueError, match="no option is called 'flipp'"):
+        evaluate(segmenter, dataset, variants={"x": {"flipp": True}})
