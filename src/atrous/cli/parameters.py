@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 
-class Scales(click.ParamType):
-    """A list of input scales, such as 1,0.75,0.5."""
+def parse_scales(
+    ctx: click.Context, param: click.Parameter, text: str | None
+) -> tuple[float, ...] | None:
+    """Read a list of input scales, such as 1,0.75,0.5."""
+    if text is None:
+        return None
+    try:
+        numbers = [float(item) for item in text.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not a list such as 1,0.75,0.5") from error
+    from ..models import check_scales  # loads torch
 
-    name = "scales"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        if isinstance(value, tuple):
-            return value  # click converts defaults twice
-        try:
-            numbers = [float(item) for item in value.split(",")]
-        except ValueError:
-            self.fail(f"{value!r} is not a list such as 1,0.75,0.5", param, ctx)
-        from ..models import check_scales  # loads torch
-
-        try:
-            return check_scales(numbers)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-SCALES = Scales()
+    try:
+        return check_scales(numbers)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error

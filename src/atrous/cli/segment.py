@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .main import one_line
-from .parameters import SCALES
+from .parameters import parse_scales
 
 if TYPE_CHECKING:
     from ..predict import Segmentation, Segmenter
@@ -47,7 +47,7 @@ class Job:
 )
 @click.option("--weights", default="street-lite", show_default=True, help="Name or file.")
 @click.option("--crf/--no-crf", default=None, help="Override what the weights say.")
-@click.option("--scales", type=SCALES, help="Input scales to fuse, e.g. 1,0.75,0.5.")
+@click.option("--scales", callback=parse_scales, help="Input scales to fuse, e.g. 1,0.75,0.5.")
 @click.option("--flip", is_flag=True, help="Average with the mirror image.")
 @click.option("--probabilities", is_flag=True, help="Also write OUT/STEM.npz.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps …")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_weight
 
 # Past this padding oneDNN leaves its quick depthwise kernel, for one ten times slower.
 QUICK_PADDING = 6
@@ -29,13 +30,13 @@ class DepthwiseConv2d(nn.Conv2d):
             channels, channels, kernel, padding=kernel // 2, groups=channels, bias=False
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # nn.Conv2d's name
         is_dilated = self.dilation != (1, 1) and self.stride == (1, 1)
-        if not is_dilated or x.device.type != "cpu" or torch.compiler.is_compiling():
-            return super().forward(x)
+        if not is_dilated or input.device.type != "cpu" or torch.compiler.is_compiling():
+            return super().forward(input)
         if torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu"):
-            return _DilatedDepthwise.apply(x, self.weight, self.dilation[0])
-        return _convolve(x, self.weight, self.dilation[0])
+            return _DilatedDepthwise.apply(input, self.weight, self.dilation[0])
+        return _convolve(input, self.weight, self.dilation[0])
 
 
 class _DilatedDepthwise(torch.autograd.Function):
@@ -46,8 +47,10 @@ class _DilatedDepthwise(torch.autograd.Function):
         return _convolve(x, weight, dilation)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    @once_differentiable  # its wrapper hides the names of the parameters from the type checker
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, grad: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None]:
         x, weight = ctx.saved_tensors
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
@@ -65,7 +68,7 @@ def _convolve(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
 
 
 def _weight_gradient(x: Tensor, grad: Tensor, weight: Tensor, dilation: int) -> Tensor:
-    return torch.nn.grad.conv2d_weight(
+    return conv2d_weight(
         _phases(x, dilation),
         weight.shape,
         _phases(grad, dilation),

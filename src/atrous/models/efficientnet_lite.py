@@ -7,6 +7,8 @@ were trained.
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from .depthwise import DepthwiseConv2d
@@ -84,7 +86,7 @@ class EfficientNetLite0(nn.Module):
         strides = tuple(stage[-1] for stage in STAGES)
         geometry = stage_geometry(strides, stride_before=2, output_stride=output_stride)
         for stage, (stride, dilation_before, dilation) in zip(self.stages, geometry, strict=True):
-            for index, block in enumerate(stage):
+            for index, block in enumerate(cast("list[InvertedResidual]", stage)):
                 if index == 0:
                     conv_geometry(block.depthwise, stride=stride, dilation=dilation_before)
                 else:

@@ -1,4 +1,4 @@
-"""Multi-scale inputs through one network: score maps fused by maximum (paper, section 4.1.2)."""
+"""Multi-scale inputs through one network: score maps fused by maximum (paper, table 4)."""
 
 from __future__ import annotations
 

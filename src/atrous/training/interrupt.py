@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[list[int]]:
+def stop_signals() -> Generator[list[int]]:
     """Collect SIGINT and SIGTERM instead of dying from them; a second one interrupts at once."""
     stopped: list[int] = []
 

@@ -14,7 +14,7 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def poly_factor(iteration: int, config: OptimizerConfig) -> float:
-    """Give the share of the base rate at an iteration (paper, section 4.1.1), warm-up included."""
+    """Give the share of the base rate at an iteration (paper, table 2), warm-up included."""
     warmup = min(1.0, (iteration + 1) / (config.warmup_iterations + 1))
     return warmup * (1 - iteration / config.iterations) ** config.power
 

@@ -89,7 +89,8 @@ class Run:
         new = load_initial(self.model, config.model.init)
         parameters = len(list(self.model.parameters()))
         say(f"{config.model.name}: {len(new)} of {parameters} parameter tensors begin anew")
-        self.model.to(self.device, memory_format=torch.channels_last)
+        # nn.Module.to takes a memory format, but no signature of it says so.
+        self.model.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore
         self.kept = freeze(self.model, config.optimizer)
         self.optimizer = make_optimizer(self.model, config.optimizer)
         self.average = copy.deepcopy(self.model) if config.optimizer.ema_decay else None
