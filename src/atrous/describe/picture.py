@@ -1,0 +1,30 @@
+"""Draw a network from its summary: block by block, or layer by layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .block_view import draw_blocks
+from .canvas import Canvas, checked_suffix
+from .layer_view import draw_layers
+from .summary import Summary
+
+
+def draw(summary: Summary, path: str | Path, *, layers: bool = False) -> None:
+    """Write a picture of a network.
+
+    Args:
+        summary: From `summarise`.
+        path: Where to; the suffix .svg, .png or .pdf says in which format.
+        layers: Whether every convolution gets a box; otherwise every stage does.
+
+    Raises:
+        ValueError: If the suffix is none of these.
+        ImportError: If matplotlib is not installed (`pip install 'atrous[plot]'`).
+        OSError: If the file cannot be written; what was there stays.
+    """
+    path = Path(path)
+    checked_suffix(path)
+    canvas = Canvas()
+    (draw_layers if layers else draw_blocks)(canvas, summary)
+    canvas.save(path)
