@@ -254,7 +254,7 @@ def test_what_cannot_run_is_one_line_and_status_1(
     assert result.exit_code == 1
     assert says in result.stderr
     assert len(result.stderr.splitlines()) == 1
-    assert not written(folder / "out")
+    assert not (folder / "out").exists()
 
 
 def test_output_under_a_file_is_one_line_and_status_1(segment: Any, folder: Path) -> None:

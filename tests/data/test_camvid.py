@@ -85,3 +85,9 @@ def test_the_real_files_have_the_known_counts_and_sizes():
     sample = val[0]
     assert sample.image.shape == (360, 480, 3)
     assert set(np.unique(sample.labels)) <= {*range(11), 255}
+
+
+def test_a_slice_of_the_segnet_layout_still_turns_11_into_255(tmp_path):
+    write_pair(tmp_path / "test", tmp_path / "testannot", "a", [0, 11])
+    (sample,) = load_dataset("camvid", tmp_path, split="test")[:1]
+    assert set(np.unique(sample.labels)) == {0, 255}

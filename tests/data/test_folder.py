@@ -65,3 +65,19 @@ def test_missing_folders_are_named(root, tmp_path):
 def test_an_unknown_data_set_lists_near_names(root):
     with pytest.raises(ValueError, match=r"'camvidd'; there is camvid"):
         load_dataset("camvidd", root, split="train")
+
+
+def test_names_in_a_split_may_hold_spaces_and_the_file_windows_mark(root):
+    (root / "images/dog.jpg").rename(root / "images/my photo.jpg")
+    (root / "labels/dog.png").rename(root / "labels/my photo.png")
+    (root / "splits/train.txt").write_text("cat.one\nmy photo\n")
+    (root / "splits/odd.txt").write_text("\ufeffmy photo\r\n\r\n", encoding="utf-8")
+    dataset = load_dataset("folder", root, split="odd")
+    assert [sample.name for sample in dataset] == ["my photo"]
+
+
+def test_two_files_of_one_name_are_refused(root):
+    first = next((root / "images").iterdir())
+    first.with_suffix(".webp").write_bytes(first.read_bytes())
+    with pytest.raises(ValueError, match="names must differ by more than the suffix"):
+        load_dataset("folder", root, split="train")

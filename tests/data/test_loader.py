@@ -60,3 +60,12 @@ def test_the_seed_changes_the_samples(stream):
     other = TrainingStream(stream.dataset, stream.transform, seed=4)
     first, second = (batches(s, start=0, stop=4, workers=0)[0][0] for s in (stream, other))
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_file_is_named_in_one_line(stream, workers):
+    for pair in stream.dataset.pairs:
+        pair.labels.write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"^\S+ is not an image in a format") as caught:
+        batches(stream, start=0, stop=2, workers=workers)
+    assert "\n" not in str(caught.value)

@@ -77,7 +77,7 @@ def test_a_run_writes_weights_with_their_scores_and_a_log(root, tmp_path):
     ]
     assert logged == [2, 4, 6, 6]
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "checkpoint.pt", "log.jsonl", "small.safetensors",
+        "best.safetensors", "checkpoint.pt", "log.jsonl", "small.safetensors",
     ]  # fmt: skip
 
 
@@ -202,3 +202,43 @@ def test_an_image_in_both_splits_is_refused(root, tmp_path):
 def test_a_recipe_without_data_asks_for_it(tmp_path):
     with pytest.raises(ValueError, match="give the data set's folder with --data"):
         train(TrainConfig("x"), output=tmp_path, say=quiet)
+
+
+def test_learned_upsampling_learns(root, tmp_path):
+    config = recipe(root, model={"upsampling": "transposed"}, loss={"at_pixels": True})
+    run = Run(config, tmp_path, device="cpu", say=quiet)
+    before = {n: p.clone() for n, p in run.model.named_parameters() if "learned_upsampling" in n}
+    assert before
+    run.step(run._batches())
+    after = dict(run.model.named_parameters())
+    assert all(not torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_a_device_that_does_not_work_is_refused_at_once(root, tmp_path):
+    with pytest.raises(ValueError, match="device 'nowhere' does not work here"):
+        train(recipe(root), output=tmp_path, device="nowhere", say=quiet)
+
+
+def test_coarse_rates_without_a_whole_number_are_refused_at_once(root, tmp_path):
+    config = recipe(
+        root, model={"head": "aspp", "atrous_rates": (3,)}, loss={"coarse_iterations": 2}
+    )
+    with pytest.raises(ValueError, match=r"\(3,\) at output stride 8 have no whole-number"):
+        train(config, output=tmp_path, say=quiet)
+
+
+def test_a_run_that_ends_coarsely_still_gives_the_recipes_stride(root, tmp_path):
+    config = recipe(root, loss={"coarse_iterations": 2}, optimizer={"iterations": 2})
+    _, entry = load_model(train(config, output=tmp_path, say=quiet))
+    assert entry.options["output_stride"] == 8
+
+
+def test_the_best_weights_may_be_the_last_ones(root, tmp_path):
+    final = train(recipe(root), output=tmp_path, say=quiet)
+    assert_equal_weights(final, tmp_path / "best.safetensors")
+
+
+def test_scores_of_several_scales_are_named_after_them(root, tmp_path):
+    config = recipe(root, model={"scales": (1.0, 0.5)}, optimizer={"iterations": 1})
+    _, entry = load_model(train(config, output=tmp_path, say=quiet))
+    assert list(entry.metrics) == ["folder/val scales 1.0, 0.5"]

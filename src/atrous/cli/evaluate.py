@@ -49,6 +49,8 @@ def command(
     from ..evaluation import evaluate
     from ..predict import Segmenter
 
+    if output is not None and not output.expanduser().parent.is_dir():
+        raise FileNotFoundError(f"{output.parent} is not a folder; make it first")
     samples = load_dataset(dataset, root, split=split)
     options: dict[str, Any] = {"scales": scales, "flip": flip, "crf": crf}
     segmenter = Segmenter(weights, device=device, **options)

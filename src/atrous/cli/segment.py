@@ -182,10 +182,10 @@ def _check_output(output: Path, photos: Sequence[Path]) -> None:
 def _open_segmenter(weights: str, options: dict[str, Any], output: Path) -> Segmenter:
     from ..predict import Segmenter
 
+    segmenter = Segmenter(weights, **options)
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=output):
         pass  # fails now, not after the first photo, where nothing can be written
-    segmenter = Segmenter(weights, **options)
     entry = segmenter.entry
     click.echo(f"weights {entry.name}" + (f" ({entry.notice})" if entry.notice else ""))
     click.echo(f"dense CRF {segmenter.crf_note}")

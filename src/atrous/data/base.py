@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image_io import read_image, read_labels
+from ..image_io import IMAGE_SUFFIXES, read_image, read_labels
 from ..labels import LabelSet
 
 
@@ -64,7 +65,9 @@ class Dataset(Sequence[Sample]):
             ValueError: If image and labels differ in size, or a label is no class.
         """
         if isinstance(index, slice):
-            return Dataset(self.name, self.split, self.label_set, self.pairs[index])
+            part = copy.copy(self)
+            part.pairs = self.pairs[index]
+            return part
         pair = self.pairs[index]
         image = read_image(pair.image)
         labels = self.adapt_labels(read_labels(pair.labels))
@@ -113,7 +116,8 @@ def read_split(root: Path, split: str) -> list[str]:
                 else "list the names of the split's images in it, one a line"
             )
         )
-    names = path.read_text(encoding="utf-8").split()
+    lines = path.read_text(encoding="utf-8-sig").splitlines()  # -sig: Windows' editors mark theirs
+    names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise ValueError(f"{path} is empty; list the names of the split's images in it, one a line")
     return names
@@ -131,7 +135,8 @@ def pair_by_name(names: Sequence[str], images: Path, labels: Path) -> list[Pair]
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} file(s) of the split are missing, first {missing[0]}; every name "
-            f"needs an image in {images.name}/ and labels in {labels.name}/ with the same stem"
+            f"needs an image in {images.name}/ and labels in {labels.name}/ with the same stem; "
+            "names in a split file have no suffix"
         )
     return [Pair(name, image_of[name], labels_of[name]) for name in names]
 
@@ -142,6 +147,14 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
         raise FileNotFoundError(
             f"{folder} is not a folder; the data set's files are expected there"
         )
-    suffixes = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes)
-    return {path.stem: path for path in files}
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        if path.stem in files:
+            raise ValueError(
+                f"{folder} holds both {files[path.stem].name} and {path.name}; names must differ "
+                "by more than the suffix"
+            )
+        files[path.stem] = path
+    return files

