@@ -1,0 +1,112 @@
+// The inner loops of the mean field, one table of functions per instruction set.
+//
+// A "row" holds the channels of one point or of one lattice vertex. Its length is `padded_channels(channels)`, so
+// that it splits into whole vectors; lanes beyond `channels` hold numbers that nobody reads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace atrous {
+
+// What the wire between a term's lattice and the loops looks like. `corners` is d+1: a point lies in a simplex with
+// that many vertices.
+struct Splice {
+  const std::uint32_t* vertices;  // [points][corners]
+  const float* weights;           // [points][corners]
+  const float* values;            // [vertices][row]
+  int corners;
+};
+
+struct Splat {
+  const std::uint32_t* first;    // [vertices + 1]: where a vertex's entries begin
+  const std::uint32_t* points;   // [entries]
+  const float* weights;          // [entries]
+  const float* source;           // [points][row]
+  float* values;                 // [vertices][row]
+  std::size_t num_vertices;
+  int channels;  // padded
+};
+
+struct Slice {
+  Splice splice;
+  float* target;  // [points][row]
+  int channels;   // padded
+};
+
+// One mean-field update where every compatibility is Potts. The filtered classes of a point sum to a known number,
+// so the last class needs no channel of its own.
+struct PottsUpdate {
+  const Splice* terms;
+  const float* strengths;       // [terms]
+  int num_terms;
+  const float* log_unary;       // [points][row]: -energy of all classes but the last
+  const float* log_unary_last;  // [points]
+  const float* potts_sum;       // [points]: what the messages to all classes sum to; null without terms
+  float last_ratio;             // strength towards the last class over that towards the others: 1 but for merged ones
+  bool search_max;              // exponents may leave the range of exp: subtract the largest first
+  float* marginals;             // [points][row], or null
+  float* output;                // [points][num_classes] in the order of the image, or null
+  const std::uint32_t* order;   // internal place -> pixel; null where they are the same
+  int channels;                 // padded
+  int num_classes;
+};
+
+// The general update: every class has its channel, any compatibility.
+struct Compatibility {
+  const float* vector;  // [row] or null
+  const float* matrix;  // [row][row] (symmetric) or null
+};
+
+struct GeneralUpdate {
+  const Splice* terms;
+  const Compatibility* compatibilities;
+  int num_terms;
+  const float* log_unary;       // as above
+  const float* log_unary_last;
+  int unary_channels;           // padded length of log_unary's rows
+  float* marginals;             // [points][row], or null
+  float* output;
+  const std::uint32_t* order;
+  int channels;                 // padded
+  int num_classes;
+  // Where the divergence is wanted instead: marginals in, one sum a range out.
+  const float* divergence_of;   // [points][row] or null
+  const float* unary_shift;     // [points]: what was subtracted from the energies
+};
+
+struct Kernels {
+  const char* name;
+  void (*splat)(const Splat&, std::size_t begin, std::size_t end);
+  // `chains` lists vertices along one axis, up to `length`; kChainEnd marks the last of each chain. What begin..end
+  // names is blurred, what follows is fetched ahead.
+  void (*blur)(const std::uint32_t* chains, std::size_t length, float* values, int channels, std::size_t begin,
+               std::size_t end);
+  void (*slice)(const Slice&, std::size_t begin, std::size_t end);
+  void (*update_potts)(const PottsUpdate&, std::size_t begin, std::size_t end);
+  // values = -log(clip(values, 1e-5, highest)) in place; none may be NaN.
+  void (*energies)(float* values, float highest, std::size_t count);
+  // `scratch` holds 2 * channels floats.
+  double (*update_general)(const GeneralUpdate&, float* scratch, std::size_t begin, std::size_t end);
+};
+
+inline constexpr std::uint32_t kChainEnd = 0x80000000u;
+inline constexpr float kLogZero = -1e30f;  // the logarithm of "never": finite, so that differences stay numbers
+inline constexpr float kLogPad = -1000.0f;
+
+constexpr int padded_channels(int channels) { return channels <= 2 ? channels : (channels + 3) / 4 * 4; }
+
+// The best table that this machine runs; the environment variable ATROUS_SIMD (baseline, avx2) lowers it.
+const Kernels& kernels();
+
+namespace baseline {
+extern const Kernels table;
+}
+namespace avx2 {
+extern const Kernels table;
+}
+namespace avx512 {
+extern const Kernels table;
+}
+
+}  // namespace atrous

@@ -1,0 +1,394 @@
+// The inner loops; each kernels_<instruction set>.cpp compiles them once more in a namespace of its own.
+// Nothing here may call an inline function of the standard library (see parallel.hpp).
+
+namespace {
+
+#include "simd.hpp"
+
+#if defined(__GNUC__) || defined(__clang__)
+#define ATROUS_PREFETCH(address) __builtin_prefetch(address)
+#else
+#define ATROUS_PREFETCH(address) ((void)0)
+#endif
+
+using Index = std::uint32_t;
+constexpr std::size_t kAhead = 12;  // rows between prefetch and use: about what the memory needs
+constexpr int kBlock = 32;          // longer rows are worked on in blocks of channels
+
+template <int CHANNELS>
+ATROUS_INLINE void prefetch_row(const float* row) {
+  for (int c = 0; c < CHANNELS; c += 16) ATROUS_PREFETCH(row + c);
+  if (CHANNELS > 4) ATROUS_PREFETCH(row + CHANNELS - 1);
+}
+
+// ---- splat: every vertex gathers its points, so that nobody waits and the order of summation is fixed ----
+
+template <int CHANNELS>
+void splat_rows(const Splat& s, std::size_t stride, std::size_t begin, std::size_t end) {
+  Index entry = s.first[begin];
+  const Index last = s.first[s.num_vertices];
+  for (std::size_t v = begin; v < end; ++v) {
+    const Index stop = s.first[v + 1];
+    Row<CHANNELS> sum;
+    sum.zero();
+    for (; entry < stop; ++entry) {
+      if (entry + kAhead < last) prefetch_row<CHANNELS>(s.source + s.points[entry + kAhead] * stride);
+      sum.add_scaled(s.weights[entry], s.source + s.points[entry] * stride);
+    }
+    sum.store(s.values + v * stride);
+  }
+}
+
+// ---- blur: v + 0.5 (n1 + n2) in place; walking a chain, the old value of the last vertex stays in registers ----
+
+template <int CHANNELS>
+void blur_rows(const Index* chains, std::size_t length, float* values, std::size_t stride, std::size_t begin,
+               std::size_t end) {
+  Row<CHANNELS> before, here, after;
+  std::size_t i = begin;
+  while (i < end) {
+    before.zero();
+    here.load(values + (chains[i] & ~kChainEnd) * stride);
+    for (;; ++i) {
+      const Index link = chains[i];
+      float* row = values + (link & ~kChainEnd) * stride;
+      if (i + kAhead < length) prefetch_row<CHANNELS>(values + (chains[i + kAhead] & ~kChainEnd) * stride);
+      if (link & kChainEnd) {
+        after.zero();
+        here.blurred(before, after).store(row);
+        ++i;
+        break;
+      }
+      after.load(values + (chains[i + 1] & ~kChainEnd) * stride);
+      here.blurred(before, after).store(row);
+      before = here;
+      here = after;
+    }
+  }
+}
+
+// ---- slice ----
+
+template <int CHANNELS>
+ATROUS_INLINE void add_slice(Row<CHANNELS>& sum, const Splice& t, float factor, std::size_t point,
+                             std::size_t stride) {
+  const Index* vertices = t.vertices + point * t.corners;
+  const float* weights = t.weights + point * t.corners;
+  for (int k = 0; k < t.corners; ++k) sum.add_scaled(factor * weights[k], t.values + vertices[k] * stride);
+}
+
+template <int CHANNELS>
+void slice_rows(const Slice& s, std::size_t stride, std::size_t begin, std::size_t end) {
+  for (std::size_t p = begin; p < end; ++p) {
+    Row<CHANNELS> sum;
+    sum.zero();
+    add_slice(sum, s.splice, 1.0f, p, stride);
+    sum.store(s.target + p * stride);
+  }
+}
+
+ATROUS_INLINE float max_of(float a, float b) { return a > b ? a : b; }
+
+ATROUS_INLINE float exponential_scalar(float x) { return lane(exponential<4>(splat_scalar<4>(x)), 0); }
+
+// Rows that fit the registers: gathers of all terms, softmax and the new marginals in one go.
+template <int CHANNELS>
+void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end) {
+  const int real = u.num_classes - 1;
+  for (std::size_t p = begin; p < end; ++p) {
+    Row<CHANNELS> row;
+    row.zero();
+    for (int t = 0; t < u.num_terms; ++t) {
+      const Splice& term = u.terms[t];
+      if (p + 4 < end) {
+        const Index* next = term.vertices + (p + 4) * term.corners;
+        for (int k = 0; k < term.corners; ++k) prefetch_row<CHANNELS>(term.values + std::size_t{next[k]} * CHANNELS);
+      }
+      add_slice(row, term, u.strengths[t], p, CHANNELS);
+    }
+    float last = u.log_unary_last[p];
+    if (u.potts_sum != nullptr) last += u.last_ratio * (u.potts_sum[p] - row.sum());
+    Row<CHANNELS> unary;
+    unary.load(u.log_unary + p * CHANNELS);
+    row.add(unary);
+    if (u.search_max) {
+      const float top = max_of(row.max(), last);
+      row.subtract(top);
+      last -= top;
+    }
+    row.exponentiate();
+    last = exponential_scalar(last);
+    const float scale = 1.0f / (row.sum() + last);
+    row.scale(scale);
+    if (u.marginals != nullptr) row.store(u.marginals + p * CHANNELS);
+    if (u.output != nullptr) {
+      float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t(u.num_classes);
+      float parts[CHANNELS];
+      row.store(parts);
+      for (int c = 0; c < real; ++c) out[c] = parts[c];
+      out[real] = last * scale;
+    }
+  }
+}
+
+// Two classes: one channel, so points stand side by side in the vectors.
+void update_potts_pairs(const PottsUpdate& u, std::size_t begin, std::size_t end) {
+  constexpr int kBatch = 64;
+  constexpr int kLanes = kWidest;
+  for (std::size_t first = begin; first < end; first += kBatch) {
+    const int count = static_cast<int>(end - first < kBatch ? end - first : kBatch);
+    float difference[kBatch];  // log of the odds of the last class
+    for (int i = 0; i < count; ++i) {
+      const std::size_t p = first + i;
+      float message = 0.0f;
+      for (int t = 0; t < u.num_terms; ++t) {
+        const Splice& term = u.terms[t];
+        const Index* vertices = term.vertices + p * term.corners;
+        const float* weights = term.weights + p * term.corners;
+        float sum = 0.0f;
+        for (int k = 0; k < term.corners; ++k) sum += weights[k] * term.values[vertices[k]];
+        message += u.strengths[t] * sum;
+      }
+      const float sum = u.potts_sum != nullptr ? u.potts_sum[p] : 0.0f;
+      const float odds = (u.log_unary_last[p] - u.log_unary[p]) + (u.last_ratio * (sum - message) - message);
+      difference[i] = odds < 87.0f ? odds : 87.0f;
+    }
+    for (int i = count; i < kBatch; ++i) difference[i] = 0.0f;
+    for (int i = 0; i < kBatch; i += kLanes) {
+      Vec<kLanes> x;
+      std::memcpy(&x, difference + i, sizeof(x));
+      x = exponential<kLanes>(x) + 1.0f;
+      std::memcpy(difference + i, &x, sizeof(x));
+    }
+    for (int i = 0; i < count; ++i) {
+      const std::size_t p = first + i;
+      const float probability = 1.0f / difference[i];
+      if (u.marginals != nullptr) u.marginals[p] = probability;
+      if (u.output != nullptr) {
+        float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t{2};
+        out[0] = probability;
+        out[1] = (difference[i] - 1.0f) * probability;
+      }
+    }
+  }
+}
+
+// Rows longer than the registers: the same in blocks of channels, with the row in memory.
+ATROUS_INLINE void add_slice_blocked(float* row, const Splice& term, float factor, std::size_t p, int channels) {
+  int c = 0;
+  for (; c + kBlock <= channels; c += kBlock) {
+    Row<kBlock> sum;
+    sum.load(row + c);
+    Splice shifted = term;
+    shifted.values += c;
+    add_slice(sum, shifted, factor, p, channels);
+    sum.store(row + c);
+  }
+  for (; c + 4 <= channels; c += 4) {
+    Row<4> sum;
+    sum.load(row + c);
+    Splice shifted = term;
+    shifted.values += c;
+    add_slice(sum, shifted, factor, p, channels);
+    sum.store(row + c);
+  }
+  for (; c < channels; ++c) {
+    Row<1> sum;
+    sum.load(row + c);
+    Splice shifted = term;
+    shifted.values += c;
+    add_slice(sum, shifted, factor, p, channels);
+    sum.store(row + c);
+  }
+}
+
+ATROUS_INLINE float softmax_in_place(float* row, int channels, float& last, bool has_last) {
+  float top = has_last ? last : row[0];
+  for (int c = 0; c < channels; ++c) top = max_of(top, row[c]);
+  float sum = 0.0f;
+  int c = 0;
+  for (; c + 4 <= channels; c += 4) {
+    Row<4> part;
+    part.load(row + c);
+    part.subtract(top);
+    part.exponentiate();
+    part.store(row + c);
+    sum += part.sum();
+  }
+  for (; c < channels; ++c) {
+    row[c] = exponential_scalar(row[c] - top);
+    sum += row[c];
+  }
+  if (has_last) {
+    last = exponential_scalar(last - top);
+    sum += last;
+  }
+  const float scale = 1.0f / sum;
+  for (c = 0; c < channels; ++c) row[c] *= scale;
+  last *= scale;
+  return scale;
+}
+
+constexpr int kLongest = 4096;  // longest row that stands on the stack; the general update takes longer ones
+
+void update_potts_long(const PottsUpdate& u, std::size_t begin, std::size_t end) {
+  float row[kLongest];
+  const int channels = u.channels;
+  const int real = u.num_classes - 1;
+  for (std::size_t p = begin; p < end; ++p) {
+    for (int c = 0; c < channels; ++c) row[c] = 0.0f;
+    for (int t = 0; t < u.num_terms; ++t) add_slice_blocked(row, u.terms[t], u.strengths[t], p, channels);
+    float last = u.log_unary_last[p];
+    if (u.potts_sum != nullptr) {
+      Row<4> total;
+      total.zero();
+      for (int c = 0; c < channels; c += 4) total.add_scaled(1.0f, row + c);
+      last += u.last_ratio * (u.potts_sum[p] - total.sum());
+    }
+    const float* unary = u.log_unary + p * channels;
+    for (int c = 0; c < channels; ++c) row[c] += unary[c];
+    softmax_in_place(row, channels, last, true);
+    if (u.marginals != nullptr) std::memcpy(u.marginals + p * channels, row, sizeof(float) * channels);
+    if (u.output != nullptr) {
+      float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t(u.num_classes);
+      for (int c = 0; c < real; ++c) out[c] = row[c];
+      out[real] = last;
+    }
+  }
+}
+
+void energies(float* values, float highest, std::size_t count) {
+  const Vec<kWidest> low = splat_scalar<kWidest>(1e-5f), high = splat_scalar<kWidest>(-highest);
+  float tail[kWidest];
+  for (std::size_t i = 0; i < count; i += kWidest) {
+    const std::size_t size = count - i < kWidest ? count - i : kWidest;
+    for (std::size_t k = size; k < kWidest; ++k) tail[k] = 1.0f;
+    float* at = size < kWidest ? tail : values + i;
+    if (at == tail) std::memcpy(tail, values + i, sizeof(float) * size);
+    Vec<kWidest> x;
+    std::memcpy(&x, at, sizeof(x));
+    x = select_greater<kWidest>(x, low);
+    x = select_greater<kWidest>(x * -1.0f, high) * -1.0f;
+    x = logarithm<kWidest>(x) * -1.0f;
+    std::memcpy(at, &x, sizeof(x));
+    if (at == tail) std::memcpy(values + i, tail, sizeof(float) * size);
+  }
+}
+
+// ---- the general update ----
+
+void add_compatible(float* exponent, const float* filtered, const Compatibility& compatibility, int channels,
+                    int num_classes) {
+  if (compatibility.vector != nullptr) {
+    for (int c = 0; c < num_classes; ++c) exponent[c] -= compatibility.vector[c] * filtered[c];
+    return;
+  }
+  for (int from = 0; from < num_classes; ++from) {
+    const float* column = compatibility.matrix + std::size_t(from) * channels;
+    const float value = filtered[from];
+    for (int c = 0; c < num_classes; ++c) exponent[c] -= column[c] * value;
+  }
+}
+
+double update_general(const GeneralUpdate& u, float* scratch, std::size_t begin, std::size_t end) {
+  float* exponent = scratch;
+  float* filtered = scratch + u.channels;
+  double divergence = 0.0;
+  for (std::size_t p = begin; p < end; ++p) {
+    for (int c = 0; c < u.channels; ++c) exponent[c] = c < u.num_classes ? 0.0f : kLogPad;
+    for (int t = 0; t < u.num_terms; ++t) {
+      for (int c = 0; c < u.channels; ++c) filtered[c] = 0.0f;
+      add_slice_blocked(filtered, u.terms[t], 1.0f, p, u.channels);
+      add_compatible(exponent, filtered, u.compatibilities[t], u.channels, u.num_classes);
+    }
+    const float* unary = u.log_unary + p * u.unary_channels;
+    const float unary_last = u.log_unary_last[p];
+    if (u.divergence_of != nullptr) {
+      // The exponent holds minus the applied compatibility here, the unary minus the energy.
+      const float* q = u.divergence_of + p * u.channels;
+      for (int c = 0; c < u.num_classes; ++c) {
+        const float log_unary = c + 1 < u.num_classes ? unary[c] : unary_last;
+        const double energy = double(u.unary_shift[p]) - log_unary - exponent[c];
+        const double probability = q[c];
+        divergence += probability * (energy + std::log(probability > 1e-20 ? probability : 1e-20));
+      }
+      continue;
+    }
+    for (int c = 0; c + 1 < u.num_classes; ++c) exponent[c] += unary[c];
+    exponent[u.num_classes - 1] += unary_last;
+    float none = 0.0f;
+    softmax_in_place(exponent, u.channels, none, false);
+    if (u.marginals != nullptr) std::memcpy(u.marginals + p * u.channels, exponent, sizeof(float) * u.channels);
+    if (u.output != nullptr) {
+      float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t(u.num_classes);
+      for (int c = 0; c < u.num_classes; ++c) out[c] = exponent[c];
+    }
+  }
+  return divergence;
+}
+
+// ---- from a number of channels to the code for it ----
+
+#define ATROUS_FOR_CHANNELS(CALL) \
+  switch (channels) {             \
+    case 1: CALL(1); return;      \
+    case 2: CALL(2); return;      \
+    case 4: CALL(4); return;      \
+    case 8: CALL(8); return;      \
+    case 12: CALL(12); return;    \
+    case 16: CALL(16); return;    \
+    case 20: CALL(20); return;    \
+    case 24: CALL(24); return;    \
+    case 28: CALL(28); return;    \
+    case 32: CALL(32); return;    \
+    default: break;               \
+  }
+
+void splat(const Splat& s, std::size_t begin, std::size_t end) {
+  const int channels = s.channels;
+#define ATROUS_CALL(N) splat_rows<N>(s, N, begin, end)
+  ATROUS_FOR_CHANNELS(ATROUS_CALL)
+#undef ATROUS_CALL
+  Splat part = s;
+  int c = 0;
+  for (; c + kBlock <= channels; c += kBlock, part.source += kBlock, part.values += kBlock)
+    splat_rows<kBlock>(part, channels, begin, end);
+  for (; c + 16 <= channels; c += 16, part.source += 16, part.values += 16)
+    splat_rows<16>(part, channels, begin, end);
+  for (; c < channels; c += 4, part.source += 4, part.values += 4) splat_rows<4>(part, channels, begin, end);
+}
+
+void blur(const Index* chains, std::size_t length, float* values, int channels, std::size_t begin, std::size_t end) {
+#define ATROUS_CALL(N) blur_rows<N>(chains, length, values, N, begin, end)
+  ATROUS_FOR_CHANNELS(ATROUS_CALL)
+#undef ATROUS_CALL
+  int c = 0;
+  for (; c + kBlock <= channels; c += kBlock) blur_rows<kBlock>(chains, length, values + c, channels, begin, end);
+  for (; c + 16 <= channels; c += 16) blur_rows<16>(chains, length, values + c, channels, begin, end);
+  for (; c < channels; c += 4) blur_rows<4>(chains, length, values + c, channels, begin, end);
+}
+
+void slice(const Slice& s, std::size_t begin, std::size_t end) {
+  const int channels = s.channels;
+#define ATROUS_CALL(N) slice_rows<N>(s, N, begin, end)
+  ATROUS_FOR_CHANNELS(ATROUS_CALL)
+#undef ATROUS_CALL
+  for (std::size_t p = begin; p < end; ++p) {
+    float* row = s.target + p * channels;
+    for (int c = 0; c < channels; ++c) row[c] = 0.0f;
+    add_slice_blocked(row, s.splice, 1.0f, p, channels);
+  }
+}
+
+void update_potts(const PottsUpdate& u, std::size_t begin, std::size_t end) {
+  if (u.num_classes == 2) return update_potts_pairs(u, begin, end);
+  const int channels = u.channels;
+#define ATROUS_CALL(N) update_potts_rows<N>(u, begin, end)
+  ATROUS_FOR_CHANNELS(ATROUS_CALL)
+#undef ATROUS_CALL
+  update_potts_long(u, begin, end);
+}
+
+}  // namespace
+
+const Kernels table = {ATROUS_SIMD_NAME, splat, blur, slice, update_potts, energies, update_general};

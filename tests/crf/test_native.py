@@ -1,0 +1,429 @@
+"""The compiled kernel against the oracle, and what it promises beside numbers."""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from atrous.crf import _native
+
+TESTS = Path(__file__).parents[1]
+HEIGHT, WIDTH = 9, 11
+POINTS = HEIGHT * WIDTH
+# float32 sums of some ten numbers beside the oracle's float64
+TOLERANCE = 2e-5
+
+
+@pytest.fixture(scope="module")
+def oracle() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "permutohedral", TESTS / "oracles/permutohedral.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def f32(values: object) -> np.ndarray:
+    return np.ascontiguousarray(values, np.float32)
+
+
+def photo(height: int = HEIGHT, width: int = WIDTH, seed: int = 0) -> np.ndarray:
+    """Give two regions of noisy color."""
+    rng = np.random.default_rng(seed)
+    image = np.full((height, width, 3), 60) + rng.integers(0, 25, (height, width, 3))
+    image[:, width // 2 :] += 90
+    return image.astype(np.uint8)
+
+
+def energies(num_classes: int, points: int = POINTS, seed: int = 1) -> np.ndarray:
+    return f32(np.random.default_rng(seed).gamma(2.0, 1.0, (num_classes, points)))
+
+
+def grid_features(x_std: float, y_std: float) -> np.ndarray:
+    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    return np.stack([x.ravel() / np.float32(x_std), y.ravel() / np.float32(y_std)], 1)
+
+
+def image_features(image: np.ndarray, std: float, stds: list[float]) -> np.ndarray:
+    colors = image.reshape(POINTS, -1).astype(np.float32) / f32(stds)
+    return np.concatenate([grid_features(std, std), colors], 1)
+
+
+def on_grid(num_classes: int, **options: object) -> _native.MeanField:
+    return _native.MeanField(num_classes, POINTS, height=HEIGHT, width=WIDTH, **options)  # type: ignore[arg-type]
+
+
+# ---- the filter ----
+
+
+@pytest.mark.parametrize("ring", [False, True])
+@pytest.mark.parametrize("dimensions", [1, 2, 3, 4, 5, 6, 7])
+def test_filter_equals_the_oracle(oracle: ModuleType, dimensions: int, ring: bool) -> None:
+    points = 12 if ring and dimensions > 4 else 60  # such a ring has many vertices
+    rng = np.random.default_rng(dimensions)
+    features = f32(rng.normal(0, 1.5, (points, dimensions)))
+    values = f32(rng.random((points, 5)))
+    expected = oracle.Lattice(features, ring=ring).filter(values)
+    filtered = _native.filter(features, values, ring=ring)
+    assert filtered.shape == values.shape
+    assert np.allclose(filtered, expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7, 16, 20, 21, 32, 33, 47, 70])
+def test_filter_of_any_number_of_channels(oracle: ModuleType, channels: int) -> None:
+    rng = np.random.default_rng(channels)
+    features, values = f32(rng.normal(0, 1, (25, 3))), f32(rng.random((25, channels)))
+    expected = oracle.Lattice(features).filter(values)
+    assert np.allclose(_native.filter(features, values), expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3, 5])
+def test_filter_breaks_ties_as_the_oracle_does(oracle: ModuleType, dimensions: int) -> None:
+    # Equal coordinates make equal differences, and the origin lies on a vertex.
+    rng = np.random.default_rng(0)
+    features = f32(rng.integers(-2, 3, (40, dimensions)))
+    features[:10] = 0
+    features[10:20] = features[10:20, :1]
+    values = f32(rng.random((40, 3)))
+    expected = oracle.Lattice(features).filter(values)
+    assert np.allclose(_native.filter(features, values), expected, atol=TOLERANCE)
+
+
+def test_filter_where_keys_exceed_64_bits(oracle: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    features = f32(np.repeat(rng.normal(0, 900, (20, 9)), 2, axis=0))
+    values = f32(rng.random((40, 3)))
+    expected = oracle.Lattice(features).filter(values)
+    # so far out a position has five digits behind the point of a cell
+    assert np.allclose(_native.filter(features, values), expected, atol=1e-3)
+
+
+def test_filter_of_one_point() -> None:
+    value = _native.filter(f32([[0.3, 0.1]]), f32([[2.0]]))
+    assert value.shape == (1, 1)
+    assert 0 < value[0, 0] < 4
+
+
+# ---- the mean field ----
+
+
+COMPATIBILITIES: dict[str, Callable[[int], np.ndarray]] = {
+    "scalar": lambda _: f32(2.0).reshape(()),
+    "repulsive": lambda _: f32(-1.0).reshape(()),
+    "merged": lambda c: f32([-2.0] * (c - 1) + [-0.5]),
+    "vector": lambda c: f32(np.linspace(-2, 1, c)),
+    "matrix": lambda c: f32(np.random.default_rng(5).normal(0, 1, (c, c))),
+}
+
+
+@pytest.mark.parametrize("compatibility", COMPATIBILITIES)
+@pytest.mark.parametrize("normalization", [0, 1, 2, 3])
+@pytest.mark.parametrize("num_classes", [2, 3, 6])
+def test_inference_equals_the_oracle(
+    oracle: ModuleType, num_classes: int, normalization: int, compatibility: str
+) -> None:
+    compat = COMPATIBILITIES[compatibility](num_classes) * (0.1 if normalization == 0 else 1)
+    compat = f32(compat).reshape(compat.shape)
+    image, unary = photo(), energies(num_classes)
+    field = on_grid(num_classes)
+    field.set_unary(unary)
+    field.add_positions(2.0, 3.0, compat, normalization)
+    field.add_image(image, 6.0, 6.0, f32([20, 15, 30]), compat, normalization)
+    terms = [
+        oracle.Term(grid_features(2, 3), compat, normalization),
+        oracle.Term(image_features(image, 6, [20, 15, 30]), compat, normalization),
+    ]
+    expected = oracle.infer(unary, terms, 3)
+    marginals = field.infer(3)
+    assert marginals.shape == (num_classes, POINTS)
+    assert np.allclose(marginals, expected, atol=TOLERANCE)
+    assert field.kl_divergence(marginals) == pytest.approx(
+        oracle.divergence(unary, terms, expected), rel=1e-4, abs=1e-3
+    )
+
+
+@pytest.mark.parametrize("num_classes", [1, 2, 3, 5, 9, 21, 33, 34, 81])
+def test_any_number_of_classes_and_steps(oracle: ModuleType, num_classes: int) -> None:
+    unary = energies(num_classes)
+    features = f32(np.random.default_rng(3).normal(0, 2, (POINTS, 3)))
+    field = _native.MeanField(num_classes, POINTS)
+    field.set_unary(unary)
+    field.add_features(features, f32(3.0).reshape(()), 3)
+    terms = [oracle.Term(features, 3.0)]
+    assert np.allclose(field.infer(4), oracle.infer(unary, terms, 4), atol=TOLERANCE)
+    q = field.start()
+    for _ in range(4):
+        field.step(q)
+    assert np.allclose(q, oracle.infer(unary, terms, 4), atol=TOLERANCE)
+
+
+def test_steps_from_marginals_that_do_not_sum_to_one(oracle: ModuleType) -> None:
+    unary = energies(4)
+    field = on_grid(4)
+    field.set_unary(unary)
+    field.add_positions(2, 2, f32(3.0).reshape(()), 3)
+    q = field.start()
+    q[:] = np.random.default_rng(0).random(q.shape)
+    expected = oracle.step(unary, [oracle.Term(grid_features(2, 2), 3.0)], q.astype(float))
+    field.step(q)
+    assert np.allclose(q, expected, atol=TOLERANCE)
+
+
+def test_large_weights_do_not_overflow(oracle: ModuleType) -> None:
+    unary = energies(3) * 50
+    field = on_grid(3)
+    field.set_unary(unary)
+    field.add_positions(2, 2, f32(300.0).reshape(()), 3)
+    expected = oracle.infer(unary, [oracle.Term(grid_features(2, 2), 300.0)], 2)
+    # an exponent of hundreds carries float32's error with it
+    assert np.allclose(field.infer(2), expected, atol=1e-3)
+
+
+def test_float_and_byte_images_are_the_same() -> None:
+    results = []
+    for image in (photo(), f32(photo())):
+        field = on_grid(3)
+        field.set_unary(energies(3))
+        field.add_image(image, 5, 5, f32([10, 10, 10]), f32(3.0).reshape(()), 3)
+        results.append(field.infer(2))
+    assert np.array_equal(*results)
+
+
+def test_without_unary_starts_uniform_and_at_zero() -> None:
+    field = on_grid(4)
+    field.add_positions(2, 2, f32(3.0).reshape(()), 3)
+    assert np.allclose(field.infer(2), 0.25)
+    assert not field.start().any()
+    field.set_unary(energies(4))
+    assert np.allclose(field.start().sum(axis=0), 1)
+    field.clear_unary()
+    assert np.allclose(field.infer(0), 0.25)
+
+
+def test_energies_from_probabilities() -> None:
+    probabilities = f32(np.random.default_rng(0).dirichlet([0.05] * 6, POINTS).T)
+    one, other = on_grid(6), on_grid(6)
+    one.set_probabilities(probabilities)
+    other.set_unary(f32(-np.log(np.clip(probabilities, 1e-5, 1))))
+    assert np.allclose(one.infer(0), other.infer(0), atol=1e-6)
+
+
+def test_merged_classes_and_their_expansion() -> None:
+    probabilities = f32(np.random.default_rng(0).dirichlet([1] * 6, POINTS).T)
+    live = np.array([4, 1], np.int32)
+    field = on_grid(3)
+    field.set_probabilities(probabilities, live)
+    merged = field.infer(0)
+    assert np.allclose(merged[:2], probabilities[live], atol=1e-5)
+    assert np.allclose(_native.expand(merged, probabilities, live), probabilities, atol=1e-5)
+
+
+def test_ring_is_nearer_to_the_exact_mean_field() -> None:
+    with np.load(TESTS / "golden/crf/pydensecrf_refine.npz") as golden:
+        image = golden["img"]
+    height, width = image.shape[:2]
+    errors = []
+    y, x = np.mgrid[:height, :width]
+    features = np.concatenate(
+        [np.stack([x, y], -1).reshape(-1, 2) / 80, image.reshape(-1, 3) / 13], 1
+    )
+    values = (image.reshape(-1, 3) > 128).astype(float)
+    square = (features**2).sum(1)
+    exact = np.exp(-0.5 * (square[:, None] + square - 2 * features @ features.T))
+    expected = exact @ values / exact.sum(1, keepdims=True)
+    for ring in (False, True):
+        filtered = _native.filter(
+            f32(features), f32(np.c_[values, np.ones(len(values))]), ring=ring
+        )
+        errors.append(np.abs(filtered[:, :3] / filtered[:, 3:] - expected).mean())
+    assert errors[1] < 0.8 * errors[0]
+
+
+# ---- what does not change the numbers ----
+
+
+def refine(threads: int = 1, num_classes: int = 7, seed: int = 0) -> np.ndarray:
+    height, width = 150, 170
+    field = _native.MeanField(
+        num_classes, height * width, height=height, width=width, threads=threads
+    )
+    field.set_unary(energies(num_classes, height * width, seed))
+    field.add_positions(1, 1, f32(3.0).reshape(()), 3)
+    stds = f32([5, 5, 5])
+    field.add_image(photo(height, width, seed), 30, 30, stds, f32(4.0).reshape(()), 3)
+    return field.infer(3)
+
+
+@pytest.mark.parametrize("num_classes", [2, 7, 40])
+def test_threads_do_not_change_a_bit(num_classes: int) -> None:
+    alone = refine(1, num_classes)
+    for threads in (2, 3, 8):
+        assert np.array_equal(refine(threads, num_classes), alone)
+
+
+def test_many_python_threads_at_once() -> None:
+    alone = [refine(1, seed=seed) for seed in range(3)]
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda i: refine(1 + i % 2, seed=i % 3), range(12)))
+    for i, result in enumerate(together):
+        assert np.array_equal(result, alone[i % 3])
+
+
+@pytest.mark.parametrize("simd", ["baseline", "avx2"])
+def test_instruction_sets_agree(simd: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; import numpy as np; from atrous.crf import _native; import test_native as t;"
+        "np.save(sys.argv[1], t.refine(num_classes=int(sys.argv[2]))); print(_native.simd())"
+    )
+    places = [str(Path(__file__).parent), str(Path(_native.__file__).parents[2])]
+    environment = {**os.environ, "ATROUS_SIMD": simd, "PYTHONPATH": os.pathsep.join(places)}
+    for num_classes in (2, 21, 40):
+        command = [sys.executable, "-c", code, str(tmp_path / "q.npy"), str(num_classes)]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() in {"baseline", simd}
+        result = np.load(tmp_path / "q.npy")
+        assert np.abs(result - refine(num_classes=num_classes)).max() < 1e-4
+
+
+def test_the_gil_is_free_during_inference() -> None:
+    field = _native.MeanField(21, 300 * 300, height=300, width=300, threads=1)
+    field.set_unary(energies(21, 90000))
+    field.add_positions(1, 1, f32(3.0).reshape(()), 3)
+    done = threading.Event()
+
+    def work() -> None:
+        field.infer(10)
+        done.set()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    turns = 0
+    while not done.is_set():
+        turns += 1
+        time.sleep(0.001)
+    thread.join()
+    assert turns > 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs fork, which only Linux uses")
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_forked_child_works_too() -> None:
+    expected = refine(2)
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(False)
+    child = context.Process(target=lambda: sender.send(refine(2)))
+    child.start()
+    assert receiver.poll(60), "the child hangs"
+    assert np.array_equal(receiver.recv(), expected)
+    child.join()
+
+
+def test_arguments_may_change_after_the_call() -> None:
+    unary, image = energies(3), photo()
+    results = []
+    for change in (False, True):
+        field = on_grid(3)
+        field.set_unary(unary)
+        field.add_image(image, 5, 5, f32([10, 10, 10]), f32(3.0).reshape(()), 3)
+        if change:
+            unary[:] = 0
+            image[:] = 0
+        results.append(field.infer(2))
+    assert np.array_equal(*results)
+
+
+# ---- doors: callers validate, but nothing crashes ----
+
+
+def potts(weight: float = 3.0) -> np.ndarray:
+    return f32(weight).reshape(())
+
+
+def test_sizes_are_checked() -> None:
+    with pytest.raises(ValueError, match="num_classes"):
+        _native.MeanField(0, 5)
+    with pytest.raises(ValueError, match="point"):
+        _native.MeanField(2, 0)
+    with pytest.raises(ValueError, match="num_points must not be negative"):
+        _native.MeanField(2, -5)
+    with pytest.raises(ValueError, match="height"):
+        _native.MeanField(2, 6, height=2, width=2)
+    field = on_grid(3)
+    with pytest.raises(ValueError, match="shape"):
+        field.set_unary(energies(4))
+    with pytest.raises(ValueError, match="compatibility"):
+        field.add_positions(1, 1, f32([1, 2]), 3)
+    with pytest.raises(ValueError, match="normalization"):
+        field.add_positions(1, 1, potts(), 4)
+    with pytest.raises(ValueError, match="height and width"):
+        field.add_image(photo(5, 5), 1, 1, f32([1, 1, 1]), potts(), 3)
+    with pytest.raises(ValueError, match="row for each point"):
+        field.add_features(f32([[1.0]]), potts(), 3)
+    with pytest.raises(ValueError, match="start"):
+        field.step(f32(np.zeros((3, POINTS))))
+    with pytest.raises(ValueError, match="needs height and width"):
+        _native.MeanField(2, 6).add_positions(1, 1, potts(), 3)
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_energies_must_be_numbers(value: float) -> None:
+    unary = energies(3)
+    unary[1, 50] = value
+    with pytest.raises(ValueError, match="unary energies"):
+        on_grid(3).set_unary(unary)
+
+
+def test_infinite_energy_means_never() -> None:
+    unary = energies(3)
+    unary[1] = np.inf
+    unary[2, ::2] = np.inf
+    field = on_grid(3)
+    field.set_unary(unary)
+    field.add_positions(2, 2, potts(), 3)
+    marginals = field.infer(5)
+    assert np.isfinite(marginals).all()
+    assert marginals[1].max() < 1e-30
+    assert np.isfinite(field.kl_divergence(marginals))
+    unary[:, 7] = np.inf
+    with pytest.raises(ValueError, match="finite one for each point"):
+        field.set_unary(unary)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_features_must_lie_within_reach(value: float) -> None:
+    features = np.zeros((POINTS, 3), np.float32)
+    features[5, 1] = value
+    field = on_grid(3)
+    field.add_features(features, potts(), 3)
+    with pytest.raises(ValueError, match=r"features (must be finite|reach)"):
+        field.infer(1)
+
+
+@pytest.mark.parametrize("width", [0.0, 1e-8, np.nan])
+def test_widths_must_leave_positions_apart(width: float) -> None:
+    field = on_grid(3)
+    field.add_positions(width, 1, potts(), 3)
+    with pytest.raises(ValueError, match=r"features (must be finite|reach)"):
+        field.infer(1)
+
+
+def test_sizes_beyond_memory_raise() -> None:
+    field = _native.MeanField(1 << 20, (1 << 31) - 1)
+    with pytest.raises(MemoryError):
+        field.infer(1)
