@@ -18,6 +18,7 @@ from .. import __version__
 COMMANDS = {
     "demo": ("atrous.cli.demo", "Segment the photo that comes with the package."),
     "segment": ("atrous.cli.segment", "Segment photos and folders of photos."),
+    "crf": ("atrous.cli.crf", "Refine any model's scores, or label masks, with the dense CRF."),
     "train": ("atrous.cli.train", "Train a network from a recipe."),
     "evaluate": ("atrous.cli.evaluate", "Score weights on a labelled data set."),
     "weights": ("atrous.cli.weights", "List weights, their licences and where to get more."),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .batch import Failure, check_output, files_in, make_output, report
 from .main import one_line
 from .parameters import parse_scales
 
@@ -71,22 +71,22 @@ def command(
     listed at the end, and the rest is done.
     """  # noqa: D301 (click reads \b)
     photos, failures = find_photos(paths)
-    _check_output(output, photos)
+    check_output(output, {photo.resolve().parent for photo in photos}, what="photos")
     jobs = plan(photos, output)
     if jobs:
         segmenter = _open_segmenter(weights, options, output)
         failures += run(segmenter, jobs, with_probabilities=probabilities)
-    _report(failures)
+    report(failures)
 
 
-def find_photos(paths: Sequence[str]) -> tuple[list[Path], list[tuple[str, str]]]:
+def find_photos(paths: Sequence[str]) -> tuple[list[Path], list[Failure]]:
     """Expand folders and globs.
 
     Returns:
         Files, each once, in order; and (path, reason) of what leads to none.
     """
     photos: dict[Path, Path] = {}
-    failures: list[tuple[str, str]] = []
+    failures: list[Failure] = []
     for text in paths:
         try:
             found, reason = _expand(text)
@@ -104,11 +104,7 @@ def _expand(text: str) -> tuple[list[Path], str]:
 
     path = Path(text)
     if path.is_dir():
-        found = [
-            file
-            for file in sorted(path.iterdir())
-            if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "." and file.is_file()
-        ]
+        found = files_in(path, IMAGE_SUFFIXES)
         return found, f"no photos in this folder; for those of subfolders give '{path}/**/*.jpg'"
     if path.exists():
         return [path], ""
@@ -132,16 +128,14 @@ def plan(photos: Sequence[Path], output: Path) -> list[Job]:
     return jobs
 
 
-def run(
-    segmenter: Segmenter, jobs: Sequence[Job], *, with_probabilities: bool
-) -> list[tuple[str, str]]:
+def run(segmenter: Segmenter, jobs: Sequence[Job], *, with_probabilities: bool) -> list[Failure]:
     """Segment photo after photo; say what was done, and return what failed: (photo, reason)."""
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     is_terminal = sys.stderr.isatty()
-    failures: list[tuple[str, str]] = []
+    failures: list[Failure] = []
     start = time.perf_counter()
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
@@ -166,26 +160,11 @@ def run(
     return failures
 
 
-def _check_output(output: Path, photos: Sequence[Path]) -> None:
-    if output.is_dir():
-        if output.resolve() in {photo.resolve().parent for photo in photos}:
-            raise click.UsageError(
-                f"{output} holds the photos; results there could replace some, and be taken for "
-                f"photos next time; choose another folder, such as {output / 'labels'}"
-            )
-    elif output.exists():
-        raise click.UsageError(f"{output} is a file; -o names a folder for the results")
-    elif output.suffix.lower() in (".png", ".jpg", ".jpeg", ".npz"):
-        raise click.UsageError(f"-o names a folder for the results, and {output} looks like a file")
-
-
 def _open_segmenter(weights: str, options: dict[str, Any], output: Path) -> Segmenter:
     from ..predict import Segmenter
 
     segmenter = Segmenter(weights, **options)
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=output):
-        pass  # fails now, not after the first photo, where nothing can be written
+    make_output(output)
     entry = segmenter.entry
     click.echo(f"weights {entry.name}" + (f" ({entry.notice})" if entry.notice else ""))
     click.echo(f"dense CRF {segmenter.crf_note}")
@@ -209,13 +188,3 @@ def _summary(result: Segmentation) -> str:
         for index, share in class_shares(result.labels)[:3]
     ]
     return f"{result.timings['total']:.2f} s  {', '.join(largest)}"
-
-
-def _report(failures: Sequence[tuple[str, str]]) -> None:
-    """List what failed and end with status 1, if anything did."""
-    if not failures:
-        return
-    click.echo(f"{len(failures)} failed:", err=True)
-    for path, reason in failures:
-        click.echo(f"  {reason}" if reason.startswith(path) else f"  {path}: {reason}", err=True)
-    raise click.exceptions.Exit(1)

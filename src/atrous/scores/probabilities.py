@@ -1,0 +1,194 @@
+"""From scores of every kind to what the dense CRF starts from: probabilities that sum to 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Probabilities = NDArray[np.float32]
+
+SUM_TOLERANCE = 0.02  # float16 and rounded text keep well within it
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Probabilities of the classes that a file holds.
+
+    Attributes:
+        probabilities: (K, H, W) float32; each pixel sums to 1 as exactly as in the file.
+        labels: The label of each of the K classes.
+        names: The name of each class, where the file has names.
+    """
+
+    probabilities: Probabilities = field(repr=False)
+    labels: tuple[int, ...]
+    names: tuple[str, ...] | None = None
+
+
+def from_energies(energies: NDArray[Any], step: float) -> Probabilities:
+    """Invert p = exp(-step * energy)."""
+    if energies.dtype == np.uint8:
+        return _look_up(np.exp(-np.float32(step) * np.arange(256, dtype=np.float32)), energies)
+    if energies.dtype.kind != "f":
+        raise ValueError(f"unary is {energies.dtype}; give uint8 or float energies")
+    return from_logits(energies * -step)
+
+
+def from_logits(logits: NDArray[Any]) -> Probabilities:
+    """Softmax over the classes."""
+    if logits.dtype.kind != "f":
+        raise ValueError(f"logits are {logits.dtype}; give float16, float32 or float64")
+    scores = np.array(_to_float(logits))
+    highest = scores.max(axis=0)
+    if not np.isfinite(highest).all():
+        raise ValueError("logits hold NaN or infinity")
+    scores -= highest
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=0)
+    return scores
+
+
+def from_probabilities(values: NDArray[Any]) -> Probabilities:
+    """Check probabilities, float or uint8 (0-255).
+
+    Raises:
+        ValueError: If they are negative, or a pixel's sum is far from 1.
+    """
+    # Rounding down costs a class up to a step of 1/255.
+    tolerance = SUM_TOLERANCE + (len(values) / 255 if values.dtype == np.uint8 else 0)
+    probabilities = _to_float(values)
+    total = probabilities.sum(axis=0)
+    least, lowest, highest = probabilities.min(), total.min(), total.max()
+    # A comparison with NaN is false.
+    if not (least >= 0 and lowest >= 1 - tolerance and highest <= 1 + tolerance):
+        raise ValueError(
+            f"these are no probabilities: the lowest is {least:.4g}, and pixels sum to "
+            f"{lowest:.4g}-{highest:.4g} instead of 1; read logits with logits=True (--logits), "
+            "foreground scores with background=… (--background, --background-power)"
+        )
+    return probabilities
+
+
+def with_background(
+    foreground: NDArray[Any], *, background: float | None, background_power: float | None
+) -> Probabilities:
+    """Put a background in front of foreground scores, and scale each pixel to a sum of 1.
+
+    Args:
+        foreground: (K, H, W), not negative; float, or uint8 (0-255). K may be 0.
+        background: Score of the background in every pixel.
+        background_power: Its score is (1 - highest foreground score) to this power.
+
+    Returns:
+        (K + 1, H, W) float32.
+
+    Raises:
+        ValueError: If a score is negative or not finite, or above 1 where the power is taken.
+    """
+    check_background(background, background_power)
+    scores = np.empty((len(foreground) + 1, *foreground.shape[1:]), np.float32)
+    scores[1:] = _to_float(foreground)
+    highest = scores[1:].max(axis=0, initial=0)
+    if not (scores[1:].min(initial=0) >= 0 and highest.max() < np.inf):
+        raise ValueError("foreground scores must be finite and not negative; clip them at 0")
+    if background is not None:
+        scores[0] = background
+    elif background_power is not None:
+        if highest.max() > 1 + SUM_TOLERANCE:
+            raise ValueError(
+                f"foreground scores go up to {highest.max():.4g}, and (1 - score) needs scores up "
+                "to 1; divide each map by its maximum"
+            )
+        scores[0] = (1 - highest.clip(max=1)) ** background_power
+    scores /= scores.sum(axis=0)
+    return scores
+
+
+def check_background(background: float | None, background_power: float | None) -> None:
+    """Refuse two backgrounds, and those that are not positive."""
+    if background is not None and background_power is not None:
+        raise ValueError("background and background_power both make class 0; give one of them")
+    for name, value in (("background", background), ("background_power", background_power)):
+        if value is not None and not 0 < value < np.inf:
+            raise ValueError(f"{name} is {value}; it must be positive")
+
+
+def from_labels(
+    labels: NDArray[Any],
+    *,
+    gt_prob: float = 0.7,
+    unsure_label: int | None = 255,
+    num_classes: int | None = None,
+) -> Scores:
+    """Make probabilities of a label map: `gt_prob` for a pixel's label, the rest shared equally.
+
+    Args:
+        labels: (H, W) integer.
+        gt_prob: How much a label is trusted, between 0 and 1.
+        unsure_label: Pixels of this label take every class for equally likely; it is not a class.
+        num_classes: Classes 0 to `num_classes` - 1 take part; by default those that the map shows.
+
+    Returns:
+        Probabilities of those classes.
+
+    Raises:
+        ValueError: If a label is no class, no pixel has one, or `gt_prob` is below the others'
+            share.
+    """
+    if not 0 < gt_prob < 1:
+        raise ValueError(f"gt_prob is {gt_prob}; it must be between 0 and 1")
+    present = np.flatnonzero(np.bincount(labels.ravel()))
+    present = present[present != unsure_label]
+    if not len(present):
+        raise ValueError(f"every pixel has the label {unsure_label}, which stands for unsure")
+    classes = present
+    if num_classes is not None:
+        classes = np.arange(num_classes)
+        classes = classes[classes != unsure_label]
+        strange = np.setdiff1d(present, classes).tolist()
+        if strange:
+            raise ValueError(f"labels hold {strange[:8]}, but classes are 0-{num_classes - 1}")
+    count = len(classes)
+    trust = gt_prob if count > 1 else 1  # nothing is left to share where there is one class
+    if trust * count < 1:
+        raise ValueError(
+            f"gt_prob is {gt_prob}, less than an equal share of {count} classes; raise it"
+        )
+    others = (1 - trust) / max(count - 1, 1)
+    probabilities = np.full((count, *labels.shape), others, np.float32)
+    for row, label in enumerate(classes):
+        probabilities[row, labels == label] = trust
+    if unsure_label is not None:
+        probabilities[:, labels == unsure_label] = 1 / count
+    return Scores(probabilities, tuple(classes.tolist()))
+
+
+def _to_float(values: NDArray[Any]) -> Probabilities:
+    """Give float32, of uint8 as shares of 255."""
+    if values.dtype == np.uint8:
+        return _look_up(np.arange(256, dtype=np.float32) / np.float32(255), values)
+    if values.dtype == np.float16:
+        return _look_up(_halves(), values.view(np.uint16))
+    if values.dtype.kind != "f":
+        raise ValueError(
+            f"scores are {values.dtype}; give float16, float32, float64 or uint8 (0-255)"
+        )
+    return values.astype(np.float32, copy=False)
+
+
+@cache
+def _halves() -> Probabilities:
+    """List every float16: looking one up is three times as fast as converting it."""
+    return np.arange(65536, dtype=np.uint16).view(np.float16).astype(np.float32)
+
+
+def _look_up(table: Probabilities, values: NDArray[Any]) -> Probabilities:
+    """Replace whole numbers by what a table says, class by class: what is at work stays cached."""
+    found = np.empty(values.shape, np.float32)
+    for row, numbers in zip(found, values, strict=True):
+        np.take(table, numbers, out=row, mode="clip")
+    return found
