@@ -1,0 +1,215 @@
+"""Time and memory of the dense CRF beside its rivals, after checking that they agree.
+
+    python benchmarks/crf.py                  everything (an hour with pydensecrf)
+    python benchmarks/crf.py --quick          a tiny case, to see that it runs
+    python benchmarks/crf.py --cases 500x375x21 --params deeplab --live 1,2,4
+    python benchmarks/crf.py --plot-only      the plot again, from the JSON file
+
+Writes benchmarks/results/crf.json and docs/images/crf_benchmark.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from crf_contenders import (
+    NAMES,
+    OURS,
+    PARAMS,
+    PYDENSECRF,
+    check_agreement,
+    compare,
+    is_installed,
+    make,
+    measure_memory,
+)
+from crf_inputs import CASES, QUICK, Case, digest, make_inputs, photo_source
+from measuring import RESULTS, ROOT, describe_run, time_in_turns, write_result
+
+PLOT = ROOT / "docs" / "images" / "crf_benchmark.png"
+COLOURS = {
+    "atrous": "#1a7f37",
+    "atrous pruned": "#57b86c",
+    "atrous high": "#8250df",
+    "atrous torch": "#0969da",
+    "pydensecrf": "#9a6700",
+}
+
+
+def main() -> None:
+    options = parse()
+    if options.memory_of:
+        name, params, threads, scores, image = options.memory_of
+        taken = measure_memory(name, params, int(threads), scores_file=scores, image_file=image)
+        print(json.dumps(taken))
+        return
+    if not options.plot_only:
+        cases = [QUICK] if options.quick else [CASES[name] for name in options.cases]
+        result: dict[str, Any] = {"run": describe_run(), "photos": photo_source(), "rows": []}
+        for case in (case.with_live(factor) for case in cases for factor in options.live):
+            for params in options.params:
+                result["rows"] += measure(case, params, options)
+        write_result(options.json, result)
+    if options.plot:
+        plot(json.loads(options.json.read_text(encoding="utf-8")), options.plot)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one tiny case, two runs")
+    parser.add_argument("--cases", type=_words, default=list(CASES), help=", ".join(CASES))
+    parser.add_argument("--params", type=_words, default=list(PARAMS), help=", ".join(PARAMS))
+    parser.add_argument("--threads", type=_numbers, default=[1, 2], help="1,2")
+    parser.add_argument("--contenders", type=_words, default=list(NAMES), help=", ".join(NAMES))
+    parser.add_argument("--live", type=_numbers, default=[1], help="times the live classes: 1,2,4")
+    parser.add_argument("--runs", type=int, default=7, help="calls of each contender")
+    parser.add_argument("--budget", type=float, default=60, help="seconds for each contender")
+    parser.add_argument("--no-memory", action="store_true", help="leave peak memory out")
+    parser.add_argument("--json", type=Path, default=RESULTS / "crf.json")
+    parser.add_argument("--plot", type=Path, default=PLOT)
+    parser.add_argument("--no-plot", action="store_const", const=None, dest="plot")
+    parser.add_argument("--plot-only", action="store_true")
+    parser.add_argument("--memory-of", nargs=5, help=argparse.SUPPRESS)  # in a new process
+    options = parser.parse_args()
+    if options.quick:
+        options.runs, options.no_memory = 2, True
+    asked = {*options.cases, *options.params, *options.contenders}
+    if unknown := asked - {*CASES, *PARAMS, *NAMES}:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    if options.memory_of or options.plot_only:
+        return options
+    missing = [name for name in options.contenders if not is_installed(name)]
+    if missing:
+        print(f"not installed and left out: {', '.join(missing)} (pip install pydensecrf2==1.1)")
+    options.contenders = [name for name in options.contenders if name not in missing]
+    return options
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
+
+
+def measure(case: Case, params: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Check and time all contenders on one case with one set of parameters."""
+    scores, image = make_inputs(case)
+    print(f"\n{case.name}, {case.live} live classes, parameters {params}")
+    agreement = check(scores, image, params, options.contenders)
+    functions = {
+        (name, threads): partial(make(name, PARAMS[params], threads=threads), scores, image)
+        for name in options.contenders
+        for threads in options.threads
+        if name != PYDENSECRF or threads == options.threads[0]  # it knows one thread only
+    }
+    times = time_in_turns(functions, runs=options.runs, budget_s=options.budget)
+    rows: list[dict[str, Any]] = []
+    for name, threads in functions:
+        row = {
+            "case": case.name,
+            "live": case.live,
+            "params": params,
+            "input": digest(scores, image),
+            "contender": name,
+            "threads": threads,
+            **times[name, threads],
+            **agreement[name],
+        }
+        if not options.no_memory:
+            row |= memory(name, params, threads, scores, image)
+        rows.append(row)
+    tell(rows)
+    return rows
+
+
+def check(
+    scores: np.ndarray, image: np.ndarray, params: str, names: list[str]
+) -> dict[str, dict[str, float]]:
+    """Compare each contender with the compiled kernel, and stop where one is too far off."""
+    reference = make(OURS, PARAMS[params], threads=1)(scores, image)
+    agreement = {}
+    for name in names:
+        agreement[name] = compare(make(name, PARAMS[params], threads=1)(scores, image), reference)
+        check_agreement(name, agreement[name])
+    return agreement
+
+
+def memory(
+    name: str, params: str, threads: int, scores: np.ndarray, image: np.ndarray
+) -> dict[str, float]:
+    """Run a contender in a process of its own and read its peak memory over the inputs."""
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(f"{folder}/scores.npy", scores)
+        np.save(f"{folder}/image.npy", image)
+        files = f"{folder}/scores.npy", f"{folder}/image.npy"
+        command = [sys.executable, __file__, "--memory-of", name, params, str(threads), *files]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def tell(rows: list[dict[str, Any]]) -> None:
+    rival = [row["median_s"] for row in rows if row["contender"] == PYDENSECRF]
+    for row in rows:
+        parts = [
+            f"  {row['contender']:<14} {row['threads']} threads",
+            f"{row['median_s']:9.4f} s ({row['min_s']:.4f}-{row['max_s']:.4f}, {row['runs']} runs)",
+            f"{rival[0] / row['median_s']:6.1f}x" if rival else "",
+            f"max|dQ| {row['max_dq']:.1e} mean {row['mean_dq']:.1e}",
+            f"labels {row['labels_equal']:.3%}",
+            f"{row['peak_mb']:.0f} MB" if "peak_mb" in row else "",
+        ]
+        print("  ".join(part for part in parts if part), flush=True)
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Draw seconds a contender, one panel a case and parameter set, on a logarithmic axis."""
+    import matplotlib.pyplot as plt
+
+    panels: dict[str, list[dict[str, Any]]] = {}
+    for row in result["rows"]:
+        title = f"{row['case']}, {row['params']}, {row['live']} live"
+        panels.setdefault(title, []).append(row)
+    columns = min(2, len(panels))
+    lines = -(-len(panels) // columns)
+    height = 0.9 + 0.24 * max(len(rows) for rows in panels.values())
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(5.6 * columns, height * lines), squeeze=False, layout="constrained"
+    )
+    for axis, (title, rows) in zip(axes.flat, panels.items(), strict=False):
+        draw_panel(axis, title, rows)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    cpu = result["run"]["cpu"]["name"]
+    figure.suptitle(f"Dense CRF, seconds an image on {cpu}", fontsize=11)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    print(f"wrote {path}")
+
+
+def draw_panel(axis: Any, title: str, rows: list[dict[str, Any]]) -> None:
+    names = [f"{r['contender']}, {r['threads']} thread{'s' * (r['threads'] > 1)}" for r in rows]
+    medians = [row["median_s"] for row in rows]
+    spread = np.abs([[r["median_s"] - r["min_s"], r["max_s"] - r["median_s"]] for r in rows]).T
+    colours = [COLOURS[row["contender"]] for row in rows]
+    bars = axis.barh(names, medians, color=colours, xerr=spread, error_kw={"elinewidth": 0.8})
+    axis.bar_label(bars, [f" {median:.3g} s" for median in medians], fontsize=7, padding=2)
+    axis.set_xscale("log")
+    axis.set_xlim(min(medians) / 2, max(medians) * 4)
+    axis.set_title(title, fontsize=9)
+    axis.invert_yaxis()
+    axis.tick_params(labelsize=7)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+if __name__ == "__main__":
+    main()

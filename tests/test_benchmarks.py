@@ -1,0 +1,39 @@
+"""The benchmarks run: each on its tiny case, with what is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PHOTOS = Path(__file__).parents[2] / "shared/data/voc12_mini"
+needs_photos = pytest.mark.skipif(
+    not PHOTOS.is_dir() and importlib.util.find_spec("skimage") is None,
+    reason="needs ../shared/data/voc12_mini or scikit-image, and neither is there",
+)
+
+QUICK = {
+    "crf": ["--contenders=atrous,atrous pruned", "--params=readme", "--threads=1"],
+    "crf_tool": ["--workers=1"],
+    "crf_share": ["--threads=1"],
+}
+
+
+@needs_photos
+@pytest.mark.parametrize("name", QUICK)
+def test_benchmark_runs_and_says_what_it_ran_on(root: Path, tmp_path: Path, name: str) -> None:
+    result = tmp_path / "result.json"
+    script = [sys.executable, str(root / "benchmarks" / f"{name}.py"), "--quick", *QUICK[name]]
+    plot = [f"--plot={tmp_path / 'plot.png'}"] if name == "crf" else []
+    done = subprocess.run(
+        [*script, f"--json={result}", *plot], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    content = json.loads(result.read_text())
+    assert {"commit", "versions", "cpu", "command"} <= set(content["run"])
+    assert len(content["rows"]) >= 2
+    assert not plot or (tmp_path / "plot.png").stat().st_size > 1000
