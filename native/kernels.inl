@@ -74,7 +74,14 @@ ATROUS_INLINE void add_slice(Row<CHANNELS>& sum, const Splice& t, float factor, 
                              std::size_t stride) {
   const Index* vertices = t.vertices + point * t.corners;
   const float* weights = t.weights + point * t.corners;
-  for (int k = 0; k < t.corners; ++k) sum.add_scaled(factor * weights[k], t.values + vertices[k] * stride);
+  const auto add = [&](int k) ATROUS_LAMBDA { sum.add_scaled(factor * weights[k], t.values + vertices[k] * stride); };
+  if (t.corners == 6) {  // positions and colors
+    add(0), add(1), add(2), add(3), add(4), add(5);
+  } else if (t.corners == 3) {  // positions
+    add(0), add(1), add(2);
+  } else {
+    for (int k = 0; k < t.corners; ++k) add(k);
+  }
 }
 
 template <int CHANNELS>

@@ -364,47 +364,59 @@ void turn_round(Lattice& lattice, int threads) {
                   });
 }
 
-// The neighbours of each vertex along one axis.
-struct Links {
-  Buffer<Index> next, previous;
+// The neighbours of each vertex along the axes of a group, side by side: whoever needs one needs all.
+class Links {
+ public:
+  template <class Key, class Table>
+  Links(const std::vector<Key>& keys, const Table& table, const Key* steps, std::size_t axes)
+      : count_(keys.size()), axes_(axes), links_(2 * axes * keys.size()) {
+    links_.fill(kNone);
+    for (std::size_t v = 0; v < count_; ++v) {
+      if (v + kLookAhead < count_)
+        for (std::size_t k = 0; k < axes; ++k) table.prefetch_slot(keys[v + kLookAhead] + steps[k]);
+      for (std::size_t k = 0; k < axes; ++k) {
+        const Index next = table.find(keys[v] + steps[k]);
+        if (next == kNone) continue;
+        links_[2 * (v * axes + k)] = next;
+        links_[2 * (next * axes + k) + 1] = static_cast<Index>(v);
+      }
+    }
+  }
+  std::size_t count() const { return count_; }
+  std::size_t axes() const { return axes_; }
+  Index next(Index v, std::size_t axis) const { return links_[2 * (v * axes_ + axis)]; }
+  Index previous(Index v, std::size_t axis) const { return links_[2 * (v * axes_ + axis) + 1]; }
+
+ private:
+  std::size_t count_, axes_;
+  Buffer<Index> links_;
 };
 
-template <class Key, class Table>
-Links link_axis(const std::vector<Key>& keys, const Table& table, Key step) {
-  const std::size_t count = keys.size();
-  Links links{Buffer<Index>(count), Buffer<Index>(count)};
-  links.previous.fill(kNone);
-  for (std::size_t v = 0; v < count; ++v) {
-    if (v + kLookAhead < count) table.prefetch_slot(keys[v + kLookAhead] + step);
-    const Index next = links.next[v] = table.find(keys[v] + step);
-    if (next != kNone) links.previous[next] = static_cast<Index>(v);
-  }
-  return links;
-}
-
-// Collects the components along the axes of a group, in the order of their first vertices.
+// Collects the components along some axes of a group, in the order of their first vertices.
 class GroupBuilder {
  public:
-  GroupBuilder(std::vector<Links>& links, std::size_t count) : links_(links), count_(count) {}
+  GroupBuilder(const Links& links, std::size_t first_axis, std::size_t axes)
+      : links_(links), first_axis_(first_axis), axes_(axes) {}
 
   // False where a component is too large to be worth it. `order` receives the vertices in the order of the components.
   bool build(Lattice::Group& group, Buffer<Index>* order) {
-    group.axes.resize(links_.size());
-    for (auto& axis : group.axes) axis.chains = Buffer<Index>(count_);
-    Buffer<std::uint8_t> seen(count_);
+    const std::size_t count = links_.count();
+    group.axes.resize(axes_);
+    for (auto& axis : group.axes) axis.chains = Buffer<Index>(count);
+    Buffer<std::uint8_t> seen(count);
     seen.fill(0);
     std::size_t ordered = 0, in_chunk = 0;
-    for (std::size_t seed = 0; seed < count_; ++seed) {
+    for (std::size_t seed = 0; seed < count; ++seed) {
       if (seen[seed]) continue;
       if (!collect(static_cast<Index>(seed), seen)) return false;
+      const bool is_alone = component_.size() == 1;
       if (order != nullptr)
         for (const Index v : component_)
-          if (links_[0].previous[v] == kNone)
-            for (Index u = v; u != kNone; u = links_[0].next[u]) (*order)[ordered++] = u;
-      if (component_.size() > 1)
-        for (std::size_t k = 0; k < links_.size(); ++k) emit(links_[k], group.axes[k]);
-      if (component_.size() > 1 || order != nullptr) in_chunk += component_.size();
-      if (in_chunk >= kChunk || seed + 1 == count_) in_chunk = cut(group, ordered);
+          if (links_.previous(v, first_axis_) == kNone)
+            for (Index u = v; u != kNone; u = links_.next(u, first_axis_)) (*order)[ordered++] = u;
+      for (std::size_t k = 0; k < axes_ && !is_alone; ++k) emit(first_axis_ + k, group.axes[k]);
+      if (!is_alone || order != nullptr) in_chunk += component_.size();
+      if (in_chunk >= kChunk) in_chunk = cut(group, ordered);
     }
     if (in_chunk > 0) cut(group, ordered);
     return true;
@@ -420,20 +432,22 @@ class GroupBuilder {
       component_.push_back(v);
     };
     for (std::size_t i = 0; i < component_.size(); ++i) {
-      for (const Links& links : links_) {
-        visit(links.next[component_[i]]);
-        visit(links.previous[component_[i]]);
+      for (std::size_t axis = first_axis_; axis < first_axis_ + axes_; ++axis) {
+        visit(links_.next(component_[i], axis));
+        visit(links_.previous(component_[i], axis));
       }
-      if (links_.size() > 1 && component_.size() > kLargest) return false;
+      if (axes_ > 1 && component_.size() > kLargest) return false;
     }
     return true;
   }
 
-  void emit(const Links& links, Lattice::Group::Axis& axis) const {
+  void emit(std::size_t axis, Lattice::Group::Axis& list) const {
     for (const Index head : component_) {
-      if (links.previous[head] != kNone || links.next[head] == kNone) continue;
-      for (Index v = head; v != kNone; v = links.next[v])
-        axis.chains[axis.length++] = links.next[v] == kNone ? v | kChainEnd : v;
+      if (links_.previous(head, axis) != kNone || links_.next(head, axis) == kNone) continue;
+      for (Index v = head, next; v != kNone; v = next) {
+        next = links_.next(v, axis);
+        list.chains[list.length++] = next == kNone ? v | kChainEnd : v;
+      }
     }
   }
 
@@ -443,26 +457,20 @@ class GroupBuilder {
     return 0;
   }
 
-  std::vector<Links>& links_;
-  std::size_t count_;
+  const Links& links_;
+  std::size_t first_axis_, axes_;
   std::vector<Index> component_;
 };
 
-// Groups for the axes first..first+size-1: one, or one for each axis.
+// One group for `axes` axes, or one for each.
 template <class Key, class Table>
-std::vector<Lattice::Group> group_axes(const std::vector<Key>& keys, const Table& table, const std::vector<Key>& steps,
-                                       std::size_t first, std::size_t size, Buffer<Index>* order) {
-  std::vector<Links> links;
-  for (std::size_t axis = first; axis < first + size; ++axis) links.push_back(link_axis(keys, table, steps[axis]));
+std::vector<Lattice::Group> group_axes(const std::vector<Key>& keys, const Table& table, const Key* steps,
+                                       std::size_t axes, Buffer<Index>* order) {
+  const Links links(keys, table, steps, axes);
   std::vector<Lattice::Group> groups(1);
-  if (GroupBuilder(links, keys.size()).build(groups[0], order)) return groups;
-  groups.clear();
-  for (std::size_t k = 0; k < size; ++k) {
-    std::vector<Links> alone;
-    alone.push_back(std::move(links[k]));
-    groups.emplace_back();
-    GroupBuilder(alone, keys.size()).build(groups.back(), k == 0 ? order : nullptr);
-  }
+  if (GroupBuilder(links, 0, axes).build(groups[0], order)) return groups;
+  groups = std::vector<Lattice::Group>(axes);
+  for (std::size_t k = 0; k < axes; ++k) GroupBuilder(links, k, 1).build(groups[k], k == 0 ? order : nullptr);
   return groups;
 }
 
@@ -513,7 +521,7 @@ void fill_lattice(Lattice& lattice, const Features& features, const Elevation& e
   const std::size_t pairs = (corners + 1) / 2;
   std::vector<std::vector<Lattice::Group>> groups(pairs);
   parallel_ranges(threads, pairs, 1, [&](std::size_t pair, std::size_t) {
-    groups[pair] = group_axes(keys, table, packing.step, 2 * pair, std::min<std::size_t>(2, corners - 2 * pair),
+    groups[pair] = group_axes(keys, table, &packing.step[2 * pair], std::min<std::size_t>(2, corners - 2 * pair),
                               pair == 0 ? &order_of_first : nullptr);
   });
   for (std::size_t i = 0; i < keys.size(); ++i) number[order_of_first[i]] = static_cast<Index>(i);

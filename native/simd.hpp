@@ -4,9 +4,11 @@
 #if defined(_MSC_VER) && !defined(__clang__)
 #define ATROUS_INLINE static __forceinline
 #define ATROUS_MEMBER __forceinline
+#define ATROUS_LAMBDA
 #else
 #define ATROUS_INLINE static inline __attribute__((always_inline))
 #define ATROUS_MEMBER inline __attribute__((always_inline))
+#define ATROUS_LAMBDA __attribute__((always_inline))
 #endif
 
 #if defined(__AVX512F__)

@@ -274,9 +274,13 @@ def test_read_only_output_is_one_line_and_status_1(segment: Any, folder: Path) -
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_crf_on_request_is_refused_while_there_is_none(segment: Any, folder: Path) -> None:
+def test_crf_on_request_refines(segment: Any, folder: Path) -> None:
     result = segment("photos", "-o", "out", "--crf")
-    assert result.exit_code == 1
-    assert result.stderr == (
-        "Error: this version of atrous has no dense CRF; leave crf=None or False\n"
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[1].startswith("dense CRF on (CRFParams(")
+    plain = segment("photos", "-o", "plain")
+    assert plain.exit_code == 0
+    assert any(
+        not np.array_equal(read_labels(f"out/{name}.png"), read_labels(f"plain/{name}.png"))
+        for name in ("a", "b")
     )

@@ -33,31 +33,19 @@ def command(output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
     segmenter = Segmenter(WEIGHTS, crf=False)
     result = segmenter(PHOTO)
-    label_maps = {"labels of the network": result.labels}
-    refined = _refine(segmenter)
-    if refined is not None:
-        label_maps["refined by the dense CRF"] = refined.labels
-        result = refined
+    refined = segmenter.with_options(crf=True)(PHOTO)
+    label_maps = {"labels of the network": result.labels, "with the dense CRF": refined.labels}
     pictures = {
         "demo.png": compare(result.image, label_maps, result.label_set),
-        "overlay.png": result.overlay(),
+        "overlay.png": refined.overlay(),
     }
     for name, picture in pictures.items():
         write_image(output / name, picture)
-    result.save(output / "labels.png")
-    _tell(segmenter, result, output, is_refined=refined is not None)
+    refined.save(output / "labels.png")
+    _tell(segmenter, refined, output)
 
 
-def _refine(segmenter: Segmenter) -> Segmentation | None:
-    from ..predict.refinement import has_crf
-
-    if not has_crf() or segmenter.entry.crf is None:
-        return None
-    return segmenter.with_options(crf=True)(PHOTO)
-
-
-def _tell(segmenter: Segmenter, result: Segmentation, output: Path, *, is_refined: bool) -> None:
-    from ..predict.refinement import choose_crf
+def _tell(segmenter: Segmenter, result: Segmentation, output: Path) -> None:
     from ..visualize import class_name, class_shares, percent
 
     entry, (height, width) = segmenter.entry, result.labels.shape
@@ -74,7 +62,7 @@ def _tell(segmenter: Segmenter, result: Segmentation, output: Path, *, is_refine
         ("network", f"{entry.options['name']}, {segmenter.model.num_classes} classes"),
         ("weights", f"{entry.name}{''.join(score[:1])}; licence: {entry.licence}"),
         ("notice", entry.notice),
-        ("dense CRF", "on" if is_refined else choose_crf(None, entry)[1]),
+        ("dense CRF", "on" if entry.use_crf else f"on (off by default for {entry.name}; see --crf)"),
         ("found", ", ".join(seen)),
         ("time", f"{result.timings['total']:.2f} s"),
         *(("", f"{seconds:7.3f} s  {hop}") for hop, seconds in hops.items()),

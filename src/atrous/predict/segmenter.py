@@ -215,9 +215,8 @@ class Segmenter:
         compute = scores.to_numpy
         if self.crf is not None:
             with watch.hop("crf"):
-                refined = self.crf.refine(probabilities.cpu().numpy(), image)
-            probabilities = torch.from_numpy(refined)
-            compute = probabilities.numpy
+                probabilities = self.crf.refine(probabilities, image)
+            compute = probabilities.cpu().numpy
         with watch.hop("labels"):
             dtype = np.uint8 if len(probabilities) <= 256 else np.uint16
             labels = probabilities.argmax(0).cpu().numpy().astype(dtype)
