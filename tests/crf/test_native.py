@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import multiprocessing
-import os
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -252,86 +245,6 @@ def test_ring_is_nearer_to_the_exact_mean_field() -> None:
         )
         errors.append(np.abs(filtered[:, :3] / filtered[:, 3:] - expected).mean())
     assert errors[1] < 0.8 * errors[0]
-
-
-# ---- what does not change the numbers ----
-
-
-def refine(threads: int = 1, num_classes: int = 7, seed: int = 0) -> np.ndarray:
-    height, width = 150, 170
-    field = _native.MeanField(
-        num_classes, height * width, height=height, width=width, threads=threads
-    )
-    field.set_unary(energies(num_classes, height * width, seed))
-    field.add_positions(1, 1, f32(3.0).reshape(()), 3)
-    stds = f32([5, 5, 5])
-    field.add_image(photo(height, width, seed), 30, 30, stds, f32(4.0).reshape(()), 3)
-    return field.infer(3)
-
-
-@pytest.mark.parametrize("num_classes", [2, 7, 40])
-def test_threads_do_not_change_a_bit(num_classes: int) -> None:
-    alone = refine(1, num_classes)
-    for threads in (2, 3, 8):
-        assert np.array_equal(refine(threads, num_classes), alone)
-
-
-def test_many_python_threads_at_once() -> None:
-    alone = [refine(1, seed=seed) for seed in range(3)]
-    with ThreadPoolExecutor(6) as pool:
-        together = list(pool.map(lambda i: refine(1 + i % 2, seed=i % 3), range(12)))
-    for i, result in enumerate(together):
-        assert np.array_equal(result, alone[i % 3])
-
-
-@pytest.mark.parametrize("simd", ["baseline", "avx2"])
-def test_instruction_sets_agree(simd: str, tmp_path: Path) -> None:
-    code = (
-        "import sys; import numpy as np; from atrous.crf import _native; import test_native as t;"
-        "np.save(sys.argv[1], t.refine(num_classes=int(sys.argv[2]))); print(_native.simd())"
-    )
-    places = [str(Path(__file__).parent), str(Path(_native.__file__).parents[2])]
-    environment = {**os.environ, "ATROUS_SIMD": simd, "PYTHONPATH": os.pathsep.join(places)}
-    for num_classes in (2, 21, 40):
-        command = [sys.executable, "-c", code, str(tmp_path / "q.npy"), str(num_classes)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.strip() in {"baseline", simd}
-        result = np.load(tmp_path / "q.npy")
-        assert np.abs(result - refine(num_classes=num_classes)).max() < 1e-4
-
-
-def test_the_gil_is_free_during_inference() -> None:
-    field = _native.MeanField(21, 300 * 300, height=300, width=300, threads=1)
-    field.set_unary(energies(21, 90000))
-    field.add_positions(1, 1, f32(3.0).reshape(()), 3)
-    done = threading.Event()
-
-    def work() -> None:
-        field.infer(10)
-        done.set()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    turns = 0
-    while not done.is_set():
-        turns += 1
-        time.sleep(0.001)
-    thread.join()
-    assert turns > 3
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs fork, which only Linux uses")
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_a_forked_child_works_too() -> None:
-    expected = refine(2)
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(False)
-    child = context.Process(target=lambda: sender.send(refine(2)))
-    child.start()
-    assert receiver.poll(60), "the child hangs"
-    assert np.array_equal(receiver.recv(), expected)
-    child.join()
 
 
 def test_arguments_may_change_after_the_call() -> None:

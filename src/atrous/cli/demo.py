@@ -62,7 +62,10 @@ def _tell(segmenter: Segmenter, result: Segmentation, output: Path) -> None:
         ("network", f"{entry.options['name']}, {segmenter.model.num_classes} classes"),
         ("weights", f"{entry.name}{''.join(score[:1])}; licence: {entry.licence}"),
         ("notice", entry.notice),
-        ("dense CRF", "on" if entry.use_crf else f"on (off by default for {entry.name}; see --crf)"),
+        (
+            "dense CRF",
+            "on" if entry.use_crf else f"on (off by default for {entry.name}; see --crf)",
+        ),
         ("found", ", ".join(seen)),
         ("time", f"{result.timings['total']:.2f} s"),
         *(("", f"{seconds:7.3f} s  {hop}") for hop, seconds in hops.items()),

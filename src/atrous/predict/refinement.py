@@ -32,7 +32,8 @@ def choose_crf(choice: Any, entry: Entry) -> tuple[DenseCRF | None, str]:
     from ..crf import CRFParams, DenseCRF  # the first need of the compiled kernel
 
     if choice is None or choice is True:
-        choice = CRFParams(**entry.crf) if entry.crf is not None else CRFParams()
+        published: dict[str, Any] = dict(entry.crf or {})  # none: the paper's
+        choice = CRFParams(**published)
     elif not isinstance(choice, CRFParams):
         raise ValueError(f"crf is {choice!r}; it must be None, True, False or a CRFParams")
     return DenseCRF(choice), f"on ({choice})"
