@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from ..weights.convert import Conversion
 
 # Data sets whose classes can be named in a word.
-DATASETS = ("voc", "cityscapes", "camvid")
+DATASETS = (
+    "voc", "pascal_context", "person_part", "cityscapes", "coco_stuff", "ade20k", "camvid",
+)  # fmt: skip
 
 
 @click.command()

@@ -7,36 +7,84 @@ from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
-from .base import Dataset, Sample
+from .ade20k import load_ade20k
+from .base import Dataset, MissingFilesError, Pair, Sample, UnknownSplitError
 from .camvid import load_camvid
+from .cityscapes import load_cityscapes
+from .coco_stuff10k import load_coco_stuff10k
+from .coco_stuff164k import load_coco_stuff164k
 from .folder import load_folder
+from .gta5 import load_gta5
+from .pascal_context import load_pascal_context
+from .person_part import load_person_part
+from .synthia import load_synthia
+from .voc2012 import load_voc2012
+from .voc2012_aug import load_voc2012_aug
 
-DATASETS: dict[str, Callable[..., Dataset]] = {"camvid": load_camvid, "folder": load_folder}
+DATASETS: dict[str, Callable[..., Dataset]] = {
+    "voc2012": load_voc2012,
+    "voc2012_aug": load_voc2012_aug,
+    "pascal_context": load_pascal_context,
+    "person_part": load_person_part,
+    "cityscapes": load_cityscapes,
+    "coco_stuff10k": load_coco_stuff10k,
+    "coco_stuff164k": load_coco_stuff164k,
+    "ade20k": load_ade20k,
+    "camvid": load_camvid,
+    "gta5": load_gta5,
+    "synthia": load_synthia,
+    "folder": load_folder,
+}
+
+# What trains and what is scored, where that is not train and val.
+_USUAL_SPLITS = {"coco_stuff10k": ("train", "test"), "gta5": ("all",), "synthia": ("all",)}
+
+
+def usual_splits(name: str) -> tuple[str, ...]:
+    """Name the split that trains and, after it, the one that is scored."""
+    return _USUAL_SPLITS.get(name, ("train", "val"))
 
 
 def load_dataset(name: str, root: str | PathLike[str], *, split: str) -> Dataset:
     """Open a data set on disk.
 
     Args:
-        name: `camvid`, or `folder` for your own images/, labels/ and splits/.
-        root: The folder that holds it.
+        name: `voc2012`, `cityscapes` … as in `atrous.data.DATASETS` and docs/datasets.md, or
+            `folder` for your own images/, labels/ and splits/.
+        root: The folder that its archives were unpacked into.
         split: Which images, e.g. `train` or `val`.
 
     Returns:
         A sequence of `Sample`s with a `label_set`.
 
     Raises:
-        ValueError: If the name is unknown.
-        FileNotFoundError: If the folder, the split or a file of it is missing.
+        ValueError: If the name, or the split of a data set with fixed ones, is unknown; the message
+            lists the near ones.
+        FileNotFoundError: If the folder, the split's list or a file of it is missing.
     """
-    loader = DATASETS.get(name)
-    if loader is None:
-        near = difflib.get_close_matches(name, DATASETS, n=2, cutoff=0.4) or sorted(DATASETS)
-        raise ValueError(f"no data set is called {name!r}; there is {' and '.join(near)}")
+    check_name(name)
     path = Path(root).expanduser()
     if not path.is_dir():
         raise FileNotFoundError(f"{path} is not a folder; give the one that holds the data set")
-    return loader(path, split=split)
+    return DATASETS[name](path, split=split)
 
 
-__all__ = ["DATASETS", "Dataset", "Sample", "load_dataset"]
+def check_name(name: str) -> None:
+    """Refuse what is no data set's name; the message lists the near ones, or all."""
+    if name not in DATASETS:
+        near = difflib.get_close_matches(name, DATASETS, n=2, cutoff=0.4)
+        known = " and ".join(near) if near else ", ".join(DATASETS)
+        raise ValueError(f"no data set is called {name!r}; there is {known}")
+
+
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "MissingFilesError",
+    "Pair",
+    "Sample",
+    "UnknownSplitError",
+    "check_name",
+    "load_dataset",
+    "usual_splits",
+]

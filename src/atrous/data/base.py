@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..image_io import IMAGE_SUFFIXES, read_image, read_labels
 from ..labels import LabelSet
+from .label_files import LabelReader
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,22 @@ class Pair:
     labels: Path
 
 
+class MissingFilesError(FileNotFoundError):
+    """Some files of a split are not there.
+
+    Attributes:
+        missing: What was looked for.
+    """
+
+    def __init__(self, message: str, missing: Sequence[str]) -> None:
+        super().__init__(message)
+        self.missing = tuple(missing)
+
+
+class UnknownSplitError(ValueError):
+    """The data set has no split of this name."""
+
+
 class Dataset(Sequence[Sample]):
     """Image and label files of one split, read when asked for.
 
@@ -47,13 +64,23 @@ class Dataset(Sequence[Sample]):
         split: Split name.
         label_set: Classes and colours.
         pairs: Files in the order of the split.
+        read_labels: Reads a label file as the label set's indices.
     """
 
-    def __init__(self, name: str, split: str, label_set: LabelSet, pairs: Sequence[Pair]) -> None:
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        label_set: LabelSet,
+        pairs: Sequence[Pair],
+        *,
+        read_labels: LabelReader = read_labels,
+    ) -> None:
         self.name = name
         self.split = split
         self.label_set = label_set
         self.pairs = tuple(pairs)
+        self.read_labels = read_labels
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -65,12 +92,10 @@ class Dataset(Sequence[Sample]):
             ValueError: If image and labels differ in size, or a label is no class.
         """
         if isinstance(index, slice):
-            part = copy.copy(self)
-            part.pairs = self.pairs[index]
-            return part
+            return self.with_pairs(self.pairs[index])
         pair = self.pairs[index]
         image = read_image(pair.image)
-        labels = self.adapt_labels(read_labels(pair.labels))
+        labels = self.read_labels(pair.labels)
         if image.shape[:2] != labels.shape:
             raise ValueError(
                 f"{pair.labels} is {labels.shape[0]}x{labels.shape[1]} but {pair.image.name} is "
@@ -82,9 +107,9 @@ class Dataset(Sequence[Sample]):
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
 
-    def adapt_labels(self, labels: NDArray[Any]) -> NDArray[Any]:
-        """Turn a file's indices into the label set's; the files' own by default."""
-        return labels
+    def with_pairs(self, pairs: Sequence[Pair]) -> Dataset:
+        """Give the same data set with other files."""
+        return Dataset(self.name, self.split, self.label_set, pairs, read_labels=self.read_labels)
 
     def _check_classes(self, pair: Pair, labels: NDArray[Any]) -> None:
         present = np.flatnonzero(np.bincount(labels.ravel()))
@@ -117,39 +142,102 @@ def read_split(root: Path, split: str) -> list[str]:
             )
         )
     lines = path.read_text(encoding="utf-8-sig").splitlines()  # -sig: Windows' editors mark theirs
-    names = [line.strip() for line in lines if line.strip()]
+    return _names(path, [line.strip() for line in lines if line.strip()])
+
+
+def read_names(path: Path) -> list[str]:
+    """Read a list of images: the first word of each line, without folders and suffix.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file holds no name.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; it lists the images of the split")
+    lines = (line.split() for line in path.read_text(encoding="utf-8-sig").splitlines())
+    return _names(path, [words[0].rsplit("/", 1)[-1] for words in lines if words])
+
+
+def _names(path: Path, names: list[str]) -> list[str]:
+    # with_suffix would take "a.b" for a file of type b
+    names = [_without_suffix(name) for name in names]
     if not names:
         raise ValueError(f"{path} is empty; list the names of the split's images in it, one a line")
     return names
+
+
+def check_split(name: str, split: str, known: Iterable[str]) -> None:
+    """Refuse a split that the data set does not have.
+
+    Raises:
+        UnknownSplitError: Names the near ones, or all.
+    """
+    known = list(known)
+    if split not in known:
+        near = difflib.get_close_matches(split, known, n=2, cutoff=0.5)
+        raise UnknownSplitError(
+            f"{name} has no split {split!r}; "
+            + (f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(known)}")
+        )
+
+
+def find_folder(root: Path, *candidates: str) -> Path:
+    """Find the first of these folders below `root`; `.` is `root` itself.
+
+    Raises:
+        FileNotFoundError: If there is none of them.
+    """
+    for candidate in candidates:
+        if (root / candidate).is_dir():
+            return root / candidate
+    names = [str(root / candidate) for candidate in candidates]
+    raise FileNotFoundError(
+        f"none of these folders exists: {', '.join(names)}; give the folder that the data set's "
+        "archives were unpacked into"
+    )
 
 
 def pair_by_name(names: Sequence[str], images: Path, labels: Path) -> list[Pair]:
     """Find the image and the label file of each name, whatever their suffixes.
 
     Raises:
-        FileNotFoundError: If a folder or a file is missing; says how many and names the first.
+        MissingFilesError: If a file is missing; says how many and names the first.
+        FileNotFoundError: If a folder is missing.
     """
-    image_of, labels_of = files_by_stem(images), files_by_stem(labels)
+    return pair_files(
+        names, files_by_stem(images), files_by_stem(labels), images=images, labels=labels
+    )
+
+
+def pair_files(
+    names: Sequence[str],
+    image_of: Mapping[str, Path],
+    labels_of: Mapping[str, Path],
+    *,
+    images: Path,
+    labels: Path,
+) -> list[Pair]:
+    """Pair files found before; the folders are for the message about those that are missing."""
     missing = [f"{images / name}.*" for name in names if name not in image_of]
     missing += [f"{labels / name}.*" for name in names if name not in labels_of]
     if missing:
-        raise FileNotFoundError(
+        raise MissingFilesError(
             f"{len(missing)} file(s) of the split are missing, first {missing[0]}; every name "
-            f"needs an image in {images.name}/ and labels in {labels.name}/ with the same stem; "
-            "names in a split file have no suffix"
+            f"needs an image in {images.name}/ and labels in {labels.name}/ with the same stem",
+            missing,
         )
     return [Pair(name, image_of[name], labels_of[name]) for name in names]
 
 
-def files_by_stem(folder: Path) -> dict[str, Path]:
-    """Map the stems in a folder to its image files."""
+def files_by_stem(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
+    """Map the stems in a folder to its files of these kinds."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{folder} is not a folder; the data set's files are expected there"
         )
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
+        if path.suffix.lower() not in suffixes:
             continue
         if path.stem in files:
             raise ValueError(
@@ -158,3 +246,8 @@ def files_by_stem(folder: Path) -> dict[str, Path]:
             )
         files[path.stem] = path
     return files
+
+
+def _without_suffix(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else name

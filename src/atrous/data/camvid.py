@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..labels import LabelSet
-from .base import Dataset, Pair, pair_by_name, read_split
+from ..labels import IGNORE_INDEX, LabelSet
+from .base import Dataset, Pair, pair_by_name, read_names, read_split
+from .label_files import MappedReader
 
 # The class order of the SegNet copy, with the colours of the original CamVid label files.
 CAMVID = LabelSet(
@@ -22,15 +19,8 @@ CAMVID = LabelSet(
         (192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192),
     ),
 )  # fmt: skip
-SEGNET_VOID = 11
-
-
-class SegNetCamVid(Dataset):
-    """The layout of the SegNet tutorial, whose label 11 is void."""
-
-    def adapt_labels(self, labels: NDArray[Any]) -> NDArray[Any]:
-        assert CAMVID.ignore_index is not None
-        return np.where(labels == SEGNET_VOID, CAMVID.ignore_index, labels).astype(np.uint8)
+# The SegNet tutorial's files call void 11.
+SEGNET_READER = MappedReader((*range(11), IGNORE_INDEX))
 
 
 def load_camvid(root: Path, *, split: str) -> Dataset:
@@ -38,8 +28,7 @@ def load_camvid(root: Path, *, split: str) -> Dataset:
 
     * ROOT/images, ROOT/labels, ROOT/splits/SPLIT.txt, void as 255;
     * the SegNet tutorial's ROOT/SPLIT, ROOT/SPLITannot and, if there, ROOT/SPLIT.txt, void as 11.
-    The
-      tutorial's repository keeps them in a folder CamVid, which may be given or left out.
+      The tutorial's repository keeps them in a folder CamVid, which may be given or left out.
 
     Raises:
         FileNotFoundError: If neither layout is there, or files are missing.
@@ -49,7 +38,8 @@ def load_camvid(root: Path, *, split: str) -> Dataset:
         return Dataset("camvid", split, CAMVID, pairs)
     base = root / "CamVid" if (root / "CamVid").is_dir() else root
     if (base / f"{split}annot").is_dir():
-        return SegNetCamVid("camvid", split, CAMVID, _segnet_pairs(base, split))
+        pairs = _segnet_pairs(base, split)
+        return Dataset("camvid", split, CAMVID, pairs, read_labels=SEGNET_READER)
     raise FileNotFoundError(
         f"{root} holds neither splits/{split}.txt beside images/ and labels/, nor {split}/ beside "
         f"{split}annot/; give the folder that CamVid was unpacked into"
@@ -59,14 +49,8 @@ def load_camvid(root: Path, *, split: str) -> Dataset:
 def _segnet_pairs(base: Path, split: str) -> list[Pair]:
     listing = base / f"{split}.txt"
     if listing.is_file():
-        # Each line names image and labels by a path on its author's machine; the names are what
-        # counts.
-        lines = [
-            line.split()[0]
-            for line in listing.read_text(encoding="utf-8").splitlines()
-            if line.strip()
-        ]
-        names = [Path(line).stem for line in lines]
+        # Each line names both files by paths on its author's machine; the names are what counts.
+        names = read_names(listing)
     else:
         names = sorted(p.stem for p in (base / f"{split}annot").glob("*.png"))
     return pair_by_name(names, base / split, base / f"{split}annot")

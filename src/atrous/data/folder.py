@@ -7,39 +7,80 @@ from pathlib import Path
 import numpy as np
 
 from ..image_io import read_labels
-from ..labels import LabelSet, voc_palette
+from ..labels import IGNORE_INDEX, Colour, LabelSet, voc_palette
 from .base import Dataset, pair_by_name, read_split
+from .label_files import ColourReader
+
+VOID = "void"
 
 
 def load_folder(root: Path, *, split: str) -> Dataset:
-    """Read ROOT/images, ROOT/labels (index PNG) and ROOT/splits/SPLIT.txt.
+    """Read ROOT/images, ROOT/labels and ROOT/splits/SPLIT.txt.
 
-    Class names come from ROOT/classes.txt, one a line, line 0 first. Without it, the classes are as
-    many as the labels of the split `train` (or of this split, where there is no such split) show,
-    named by their number. 255 is unknown.
+    Labels are index PNG; 255 is unknown. Class names come from ROOT/classes.txt, one a line, line 0
+    first. Without it, the classes are as many as the labels of the split `train` (or of this split,
+    where there is no such split) show, named by their number.
+
+    Where every line of classes.txt ends in a colour (`road 128 64 128`), labels may be RGB files in
+    these colours. A last line `void 0 0 0` gives the colour of what is unknown; it is no class.
 
     Raises:
         FileNotFoundError: If a folder or a file is missing.
-        ValueError: If a split or the list of classes is empty.
+        ValueError: If a split or the list of classes is empty, a colour is wrong, or there is no
+            list and a label file cannot be read.
     """
     pairs = pair_by_name(read_split(root, split), root / "images", root / "labels")
     classes = root / "classes.txt"
-    if classes.is_file():
-        names = [line.strip() for line in classes.read_text(encoding="utf-8").splitlines()]
-        names = [name for name in names if name]
-        if not names:
-            raise ValueError(f"{classes} is empty; write one class name a line, class 0 first")
-    else:
+    if not classes.is_file():
         names = _numbered_classes(root, split)
-    label_set = LabelSet(tuple(names), voc_palette(len(names)))
-    return Dataset("folder", split, label_set, pairs)
+        return Dataset("folder", split, LabelSet(names, voc_palette(len(names))), pairs)
+    lines = [line.strip() for line in classes.read_text(encoding="utf-8").splitlines()]
+    lines = [line for line in lines if line]
+    if not lines:
+        raise ValueError(f"{classes} is empty; write one class name a line, class 0 first")
+    colours = _read_colours(classes, lines)
+    if not colours:
+        label_set = LabelSet(tuple(lines), voc_palette(len(lines)))
+        return Dataset("folder", split, label_set, pairs)
+    known = [(name, colour) for name, colour in colours if name != VOID]
+    label_set = LabelSet(tuple(name for name, _ in known), tuple(colour for _, colour in known))
+    indices = {colour: index for index, (_, colour) in enumerate(known)}
+    indices |= {colour: IGNORE_INDEX for name, colour in colours if name == VOID}
+    return Dataset("folder", split, label_set, pairs, read_labels=ColourReader(indices))
 
 
-def _numbered_classes(root: Path, split: str) -> list[str]:
+def _read_colours(path: Path, lines: list[str]) -> list[tuple[str, Colour]]:
+    """Read `name R G B` lines; nothing where no line has a colour."""
+    found: list[tuple[str, Colour]] = []
+    for line in lines:
+        words = line.split()
+        numbers = [int(word) for word in words[-3:] if word.isdecimal()]
+        if len(words) > 3 and len(numbers) == 3 and max(numbers) < 256:
+            found.append((" ".join(words[:-3]), (numbers[0], numbers[1], numbers[2])))
+    if found and len(found) < len(lines):
+        raise ValueError(
+            f"{path} gives colours to {len(found)} of {len(lines)} classes; give `name R G B` "
+            "(0-255) to every one, or to none"
+        )
+    if len({colour for _, colour in found}) < len(found):
+        raise ValueError(f"{path} gives one colour to two classes; colours must differ")
+    return found
+
+
+def _numbered_classes(root: Path, split: str) -> tuple[str, ...]:
     source = "train" if (root / "splits" / "train.txt").is_file() else split
     pairs = pair_by_name(read_split(root, source), root / "images", root / "labels")
-    highest = 0
+    highest, faults = 0, list[str]()
     for pair in pairs:
-        labels = read_labels(pair.labels)
-        highest = max(highest, int(np.max(labels, where=labels != 255, initial=0)))
-    return [str(index) for index in range(highest + 1)]
+        try:
+            labels = read_labels(pair.labels)
+        except ValueError as error:
+            faults.append(str(error))
+        else:
+            highest = max(highest, int(np.max(labels, where=labels != IGNORE_INDEX, initial=0)))
+    if faults:
+        raise ValueError(
+            f"{len(faults)} of {len(pairs)} label files cannot be read to count the classes; the "
+            f"first: {faults[0]}"
+        )
+    return tuple(str(index) for index in range(highest + 1))

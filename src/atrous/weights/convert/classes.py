@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
+from ...data.ade20k import ADE20K
 from ...data.camvid import CAMVID
-from ...labels import LabelSet, voc_palette
+from ...data.coco_stuff import COCO_STUFF
+from ...data.pascal_context import PASCAL_CONTEXT
+from ...data.person_part import PERSON_PART
+from ...data.street import CITYSCAPES
+from ...data.voc import VOC
 
-VOC = LabelSet(
-    names=(
-        "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat",
-        "chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant",
-        "sheep", "sofa", "train", "tvmonitor",
-    ),
-    palette=voc_palette(21),
-)  # fmt: skip
-
-CITYSCAPES = LabelSet(
-    names=(
-        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign",
-        "vegetation", "terrain", "sky", "person", "rider", "car", "truck", "bus", "train",
-        "motorcycle", "bicycle",
-    ),
-    palette=(
-        (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153),
-        (153, 153, 153), (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152),
-        (70, 130, 180), (220, 20, 60), (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100),
-        (0, 80, 100), (0, 0, 230), (119, 11, 32),
-    ),
-)  # fmt: skip
-
-LABEL_SETS = {"voc": VOC, "cityscapes": CITYSCAPES, "camvid": CAMVID}
+LABEL_SETS = {
+    "voc": VOC,
+    "pascal_context": PASCAL_CONTEXT,
+    "person_part": PERSON_PART,
+    "cityscapes": CITYSCAPES,
+    "coco_stuff": COCO_STUFF,
+    "ade20k": ADE20K,
+    "camvid": CAMVID,
+}

@@ -1,0 +1,148 @@
+"""Label files whose numbers or colours are not yet a data set's class indices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..image_io import read_image, read_labels
+from ..labels import IGNORE_INDEX, Colour
+from .mat import read_mat
+
+LabelReader = Callable[[Path], NDArray[Any]]
+"""Reads a label file as (H, W) uint8 or uint16 class indices."""
+
+
+@dataclass(frozen=True)
+class MatReader:
+    """Reads the label map under these names in a .mat file."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, path: Path) -> NDArray[Any]:
+        labels = read_mat(path, *self.names)
+        if labels.ndim != 2 or not labels.size:
+            raise ValueError(f"{path} holds {'.'.join(self.names)} of shape {labels.shape}, no map")
+        if labels.min() < 0 or labels.max() > 65535 or np.any(labels != labels.astype(np.uint16)):
+            raise ValueError(f"{path} holds numbers that are no labels: negative, broken or high")
+        return labels.astype(np.uint8 if labels.max() < 256 else np.uint16)
+
+
+@dataclass(frozen=True)
+class MappedReader:
+    """Turns a file's own numbers into class indices.
+
+    Attributes:
+        table: Class index of every number that a file may hold, 0 first.
+        read: How the file is read.
+    """
+
+    table: tuple[int, ...]
+    read: LabelReader = read_labels
+
+    def __call__(self, path: Path) -> NDArray[Any]:
+        numbers = self.read(path)
+        if numbers.max() >= len(self.table):
+            strange = np.unique(numbers[numbers >= len(self.table)]).tolist()
+            raise ValueError(
+                f"{path} holds the labels {strange[:8]}, but the data set's own files hold "
+                f"0-{len(self.table) - 1}; unpack the original file again"
+            )
+        return np.array(self.table, np.uint8)[numbers]
+
+
+@dataclass(frozen=True)
+class ColourReader:
+    """Reads palette and grey files as indices, and RGB files by the classes' colours.
+
+    Attributes:
+        colours: Index of every colour that may occur.
+    """
+
+    colours: Mapping[Colour, int]
+
+    def __call__(self, path: Path) -> NDArray[Any]:
+        if not _holds_colours(path):
+            return read_labels(path)
+        packed = read_image(path).astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+        known = sorted(
+            ((r << 16) + (g << 8) + b, index) for (r, g, b), index in self.colours.items()
+        )
+        numbers = np.array([number for number, _ in known], np.uint32)
+        place = np.minimum(np.searchsorted(numbers, packed), len(known) - 1)
+        is_strange = numbers[place] != packed
+        if is_strange.any():
+            strange = np.unique(packed[is_strange]).tolist()
+            colour = (strange[0] >> 16, strange[0] >> 8 & 255, strange[0] & 255)
+            raise ValueError(
+                f"{path} holds {len(strange)} colour(s) of no class, such as {colour}, in "
+                f"{is_strange.mean():.1%} of its pixels; list them, or save the mask without "
+                "compression or smoothing"
+            )
+        return np.array([index for _, index in known], np.uint8)[place]
+
+
+def read_red_16bit(path: Path) -> NDArray[np.uint16]:
+    """Read the red channel of a PNG of 16 bits a channel, where SYNTHIA keeps the class.
+
+    Returns:
+        (H, W) uint16.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no such PNG, or is damaged.
+    """
+    high = _decode_red(path, "RGB;16B")
+    low = _decode_red(path, "RGB;16L")
+    return (high.astype(np.uint16) * 256 + low).astype(np.uint16)
+
+
+def _decode_red(path: Path, mode: str) -> NDArray[np.uint8]:
+    """Take one byte of each 16-bit channel: Pillow itself keeps the high one, where no class is."""
+    try:
+        with Image.open(path) as image:
+            if [tile[3] for tile in image.tile] != ["RGB;16B"]:
+                raise ValueError(
+                    f"{path} is not a PNG of 16-bit RGB, as the data set's own labels are; give "
+                    "the folder with the original files"
+                )
+            image.tile = [image.tile[0]._replace(args=mode)]
+            return np.array(image)[..., 0]
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path} is damaged or cut short: {error}") from error
+
+
+def _holds_colours(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return image.format not in ("JPEG", "WEBP") and image.mode in ("RGB", "RGBA")
+    except OSError:
+        return False  # let the reader of indices say what is wrong
+
+
+def index_table(length: int, classes: Mapping[int, int]) -> tuple[int, ...]:
+    """Write a mapping as a table: numbers that it does not name are unknown."""
+    return tuple(classes.get(number, IGNORE_INDEX) for number in range(length))
+
+
+def shifted_table(num_classes: int) -> tuple[int, ...]:
+    """Give the table of files that call unknown 0 and the first class 1."""
+    return (IGNORE_INDEX, *range(num_classes))
+
+
+@dataclass(frozen=True)
+class BySuffix:
+    """Reads each kind of file in its own way."""
+
+    readers: tuple[tuple[str, LabelReader], ...]
+
+    def __call__(self, path: Path) -> NDArray[Any]:
+        return dict(self.readers)[path.suffix.lower()](path)

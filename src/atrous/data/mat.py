@@ -1,0 +1,115 @@
+"""One array out of a MATLAB file (level 5, which `save` writes unless told otherwise).
+
+SBD, COCO-Stuff 10k and PASCAL-Context publish labels this way. Only what leads to the asked array
+is read; its neighbours (sparse boundaries, cells of text) are stepped over.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_HEADER_BYTES = 128
+_MATRIX, _COMPRESSED = 14, 15
+_STRUCT = 2
+_NUMERIC = range(6, 16)  # classes of dense numbers: double, single, int8 … uint64
+_COMPLEX = 0x08
+_TYPES = {
+    1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8",
+}  # fmt: skip
+
+
+def read_mat(path: Path, variable: str, *fields: str) -> NDArray[Any]:
+    """Read an array of numbers.
+
+    Args:
+        path: A .mat file.
+        variable: Name of the variable.
+        fields: Names of the fields that lead to the array where the variable is a struct.
+
+    Returns:
+        The array, in the shape that MATLAB shows (two dimensions at least).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is of another kind, is damaged, or has no such array.
+    """
+    content = path.read_bytes()
+    if content[:10] == b"MATLAB 7.3" or content[1:4] == b"HDF":
+        raise ValueError(
+            f"{path} is a MATLAB 7.3 (HDF5) file, which is not read; save it again with -v7"
+        )
+    if len(content) < _HEADER_BYTES or content[126:128] not in (b"IM", b"MI"):
+        raise ValueError(f"{path} is not a MATLAB file, or is cut short")
+    order = "<" if content[126:128] == b"IM" else ">"
+    try:
+        array = _find(content[_HEADER_BYTES:], order, (variable, *fields))
+    except (struct.error, zlib.error, IndexError, ValueError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged or cut short: {error}") from error
+    if array is None:
+        raise ValueError(
+            f"{path} holds no array of numbers {'.'.join((variable, *fields))}; is it a file of "
+            "this data set?"
+        )
+    return array
+
+
+def _find(content: bytes, order: str, names: tuple[str, ...]) -> NDArray[Any] | None:
+    for kind, data in _elements(content, order):
+        if kind == _COMPRESSED:
+            kind, data = next(_elements(zlib.decompress(data), order))
+        if kind == _MATRIX:
+            name, array = _read_matrix(data, order, names[1:], wanted=names[0])
+            if name == names[0]:
+                return array
+    return None
+
+
+def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
+    """Walk through the tagged pieces of a file or of a matrix: (type, data)."""
+    start = 0
+    while start < len(content):
+        word, count = struct.unpack_from(order + "II", content, start)
+        if word >> 16:  # up to four bytes lie inside the tag itself
+            yield word & 0xFFFF, content[start + 4 : start + 4 + (word >> 16)]
+            start += 8
+            continue
+        start += 8
+        if start + count > len(content):
+            raise ValueError(f"{count} bytes are announced, {len(content) - start} are there")
+        yield word, content[start : start + count]
+        start += count if word == _COMPRESSED else -(-count // 8) * 8
+
+
+def _read_matrix(
+    data: bytes, order: str, fields: tuple[str, ...], *, wanted: str = ""
+) -> tuple[str, NDArray[Any] | None]:
+    """Read the array that `fields` lead to; None where they lead to none."""
+    parts = _elements(data, order)
+    (flags,) = struct.unpack_from(order + "I", next(parts)[1])
+    kind, is_complex = flags & 0xFF, bool(flags >> 8 & _COMPLEX)
+    shape = np.frombuffer(next(parts)[1], order + "i4")
+    name = next(parts)[1].decode("ascii")
+    if wanted not in ("", name):
+        return name, None
+    if kind == _STRUCT and fields and shape.prod() == 1:
+        (length,) = struct.unpack_from(order + "i", next(parts)[1])
+        text = next(parts)[1]
+        names = [
+            text[i : i + length].split(b"\0")[0].decode("ascii")
+            for i in range(0, len(text), length)
+        ]
+        for field, (_, value) in zip(names, parts, strict=False):
+            if field == fields[0]:
+                return name, _read_matrix(value, order, fields[1:])[1]
+    if kind in _NUMERIC and not fields and not is_complex:
+        number_type, numbers = next(parts)
+        array = np.frombuffer(numbers, order + _TYPES[number_type])
+        return name, array.reshape(shape, order="F")  # MATLAB goes down the columns
+    return name, None

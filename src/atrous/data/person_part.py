@@ -1,0 +1,39 @@
+"""PASCAL-Person-Part: six parts of people and the background (Chen et al. 2014, 2016)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..labels import LabelSet, voc_palette
+from .base import Dataset, check_split, find_folder, pair_by_name, read_names
+from .voc import find_devkit
+
+PERSON_PART = LabelSet(
+    names=(
+        "background", "head", "torso", "upper arms", "lower arms", "upper legs", "lower legs",
+    ),
+    palette=voc_palette(7),
+)  # fmt: skip
+
+
+def load_person_part(root: Path, *, split: str) -> Dataset:
+    """Read VOC 2010's photos with the label files that DeepLab v2 was trained and scored on.
+
+    Beside VOCdevkit/VOC2010/JPEGImages lies pascal_person_part/ with pascal_person_part_gt/*.png
+    and pascal_person_part_trainval_list/ (SPLIT_id.txt, or SPLIT.txt with paths). Splits are train
+    (1,716 images), val (1,817) and trainval.
+
+    Raises:
+        ValueError: If there is no such split.
+        FileNotFoundError: If a folder or a file is missing.
+    """
+    check_split("person_part", split, ("train", "val", "trainval"))
+    devkit = find_devkit(root, 2010)
+    base = find_folder(root, "pascal_person_part", "../pascal_person_part", ".")
+    lists = find_folder(base, "pascal_person_part_trainval_list")
+    listing = lists / f"{split}_id.txt"
+    names = read_names(listing if listing.is_file() else lists / f"{split}.txt")
+    labels = find_folder(base, "pascal_person_part_gt")
+    return Dataset(
+        "person_part", split, PERSON_PART, pair_by_name(names, devkit / "JPEGImages", labels)
+    )
