@@ -1,0 +1,191 @@
+"""What the counts mean for training, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from ..labels import LabelSet
+from ..visualize import percent
+from .examination import Examination, SplitFacts
+
+MOST_NAMED = 6  # files or classes in a sentence; the rest is counted
+LARGE_VOID_SHARE = 0.3
+RARE_SHARE = 0.001
+LARGE_LEAK = 0.02
+"""Share of the scored images that are in train as well, from which scores mean little."""
+CROP_PX = 321  # DeepLab's training crop
+LARGE_PIXELS = 4_000_000
+FLAT_SHARE = 0.9
+
+
+class Level(Enum):
+    """How bad a finding is."""
+
+    BREAKS = "breaks training"
+    WARNING = "lowers scores"
+    NOTE = "good to know"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Attributes:
+        level: How bad it is.
+        text: What is so.
+        remedy: What to do about it.
+        details: Single files, with their reasons.
+    """
+
+    level: Level
+    text: str
+    remedy: str
+    details: tuple[str, ...] = ()
+
+
+def judge(examination: Examination) -> list[Finding]:
+    """Say what is wrong with a data set, the worst first."""
+    findings: list[Finding] = []
+    for split in examination.splits:
+        findings += _of_files(split)
+    if examination.label_set is not None:
+        findings += _of_classes(examination, examination.label_set)
+        findings += _of_leaks(examination)
+        for split in examination.splits:
+            findings += _of_void(split, examination.dataset) + _of_sizes(split)
+    order = list(Level)
+    return sorted(findings, key=lambda finding: order.index(finding.level))
+
+
+def _of_files(split: SplitFacts) -> list[Finding]:
+    if split.error:
+        text = f"{split.name} does not open: {split.error}."
+        remedy = "Put the files there or take their names off the list; then look again."
+        if not split.is_missing:
+            remedy = "Mend what this says; then look again, for there may be more."
+        return [Finding(Level.BREAKS, text, remedy, split.missing)]
+    if not split.names:
+        return [
+            Finding(Level.BREAKS, f"{split.name} holds no pair.", "Add images and labels to it.")
+        ]
+    if split.faults:
+        text = f"{len(split.faults)} pair(s) of {split.name} cannot be used."
+        remedy = "Each line says what is wrong and how to mend it; training stops at the first."
+        lines = tuple(f"{name}: {reason}" for name, reason in split.faults.items())
+        return [Finding(Level.BREAKS, text, remedy, lines)]
+    return []
+
+
+def _of_classes(examination: Examination, label_set: LabelSet) -> list[Finding]:
+    train, *others = examination.splits
+    findings: list[Finding] = []
+    seen = train.pixels > 0
+    if not train.examined:
+        return []
+    if np.count_nonzero(seen) < 2:
+        what = label_set.names[int(np.argmax(seen))] if seen.any() else "nothing but void"
+        text = f"The labels of {train.name} hold a single class: {what}."
+        remedy = "A network learns nothing from it. Look at the overlays: were masks saved as 0/1?"
+        return [Finding(Level.BREAKS, text, remedy)]
+    for split in (split for split in others if split.examined):
+        unknown = np.flatnonzero((split.pixels > 0) & ~seen)
+        if unknown.size:
+            names = _some([label_set.names[i] for i in unknown])
+            text = f"{split.name} is scored on classes that {train.name} never shows: {names}."
+            remedy = "Their IoU will be 0. Move images with them to the training split."
+            findings.append(Finding(Level.WARNING, text, remedy))
+    everywhere = sum((split.pixels for split in others if split.examined), train.pixels)
+    absent = np.flatnonzero(everywhere == 0)
+    if absent.size:
+        names = _some([label_set.names[i] for i in absent])
+        text = f"{absent.size} of {label_set.num_classes} classes are in no examined image: {names}"
+        remedy = "Right where the data set has spare numbers; else check the class list's order."
+        findings.append(Finding(Level.NOTE, text + ".", remedy))
+    share = train.pixels / train.pixels.sum()
+    rare = np.flatnonzero(seen & (share < RARE_SHARE))
+    if rare.size:
+        names = _some([f"{label_set.names[i]} ({_exact(float(share[i]))})" for i in rare])
+        text = f"Rare in {train.name}, below {percent(RARE_SHARE)} of the known pixels: {names}."
+        remedy = "Weigh them up with loss.class_weight_power (0.3 to 0.5) in the recipe."
+        findings.append(Finding(Level.NOTE, text, remedy))
+    if train.flat_images > FLAT_SHARE * len(train.examined):
+        text = f"{train.flat_images} of {len(train.examined)} label maps hold one class only."
+        remedy = "Look at the overlays: masks may have lost their classes when they were saved."
+        findings.append(Finding(Level.WARNING, text, remedy))
+    return findings
+
+
+def _of_leaks(examination: Examination) -> list[Finding]:
+    findings: list[Finding] = []
+    train, *others = examination.splits
+    for split in others:
+        shared = sorted(set(train.names) & set(split.names))
+        if shared:
+            text = f"{len(shared)} image(s) are in {train.name} and in {split.name} by name."
+            remedy = "Training refuses this; take them off one of the lists."
+            findings.append(Finding(Level.BREAKS, text, remedy, tuple(shared)))
+        pairs = [leak for leak in examination.leaks if leak[1] == split.name and leak[0] != leak[2]]
+        if pairs:
+            lines = tuple(
+                f"{name} ({train.name}) and {other} ({split.name})"
+                + (", mirrored" if is_mirrored else "")
+                for name, _, other, is_mirrored in pairs
+            )
+            count = len({other for _, _, other, _ in pairs})
+            level = Level.WARNING if count > LARGE_LEAK * len(split.examined) else Level.NOTE
+            text = f"{count} image(s) of {split.name} look nearly like one of {train.name}."
+            remedy = (
+                "Scores on them say what was learnt by heart. Look at them; keep the frames of a "
+                "video in one split."
+            )
+            findings.append(Finding(level, text, remedy, lines))
+    return findings
+
+
+def _of_void(split: SplitFacts, dataset: str) -> list[Finding]:
+    findings: list[Finding] = []
+    if split.examined and len(split.void_images) == len(split.examined):
+        text = f"No pixel of {split.name} has a class: all labels are void."
+        remedy = "Check which number means unknown; labels of test sets are often kept back."
+        return [Finding(Level.BREAKS, text, remedy)]
+    if split.void_images:
+        text = f"{len(split.void_images)} image(s) of {split.name} hold nothing but void."
+        remedy = "They teach nothing; label them or take them off the list."
+        findings.append(Finding(Level.WARNING, text, remedy, tuple(split.void_images)))
+    if split.void_share > LARGE_VOID_SHARE:
+        text = f"{percent(split.void_share)} of {split.name}'s pixels are void."
+        remedy = "Only the rest is learnt and scored. If a class was stored as 255, map it back."
+        findings.append(Finding(Level.WARNING, text, remedy))
+    if dataset.startswith("voc2012") and split.examined and not split.void_pixels:
+        text = f"{split.name} has no void pixel, where VOC outlines every object with 255."
+        remedy = "The files were probably converted and 255 became background; take VOC's own."
+        findings.append(Finding(Level.WARNING, text, remedy))
+    return findings
+
+
+def _of_sizes(split: SplitFacts) -> list[Finding]:
+    findings: list[Finding] = []
+    small = [f"{w}x{h}" for h, w in split.sizes_hw if max(h, w) < CROP_PX]
+    if small:
+        text = f"{len(small)} image(s) of {split.name} are smaller than a crop of {CROP_PX}."
+        remedy = "The rest of the crop is padding; set augment.crop_hw to what the images fill."
+        findings.append(Finding(Level.NOTE, text, remedy))
+    large = sum(h * w > LARGE_PIXELS for h, w in split.sizes_hw)
+    if large:
+        text = f"{large} image(s) of {split.name} have more than {LARGE_PIXELS / 1e6:g} megapixels."
+        remedy = "Reading them limits the speed of training; store them smaller."
+        findings.append(Finding(Level.NOTE, text, remedy))
+    return findings
+
+
+def _exact(share: float) -> str:
+    return f"{100 * share:.2g} %"
+
+
+def _some(items: Sequence[str]) -> str:
+    rest = len(items) - MOST_NAMED
+    return ", ".join(items[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
