@@ -62,7 +62,8 @@ def test_many_python_threads_at_once() -> None:
 @pytest.mark.parametrize("simd", ["baseline", "avx2"])
 def test_instruction_sets_agree(simd: str, tmp_path: Path) -> None:
     code = (
-        "import sys; import numpy as np; from atrous.crf import _native; import test_native_threads as t;"
+        "import sys; import numpy as np; from atrous.crf import _native;"
+        "import test_native_threads as t;"
         "np.save(sys.argv[1], t.refine(num_classes=int(sys.argv[2]))); print(_native.simd())"
     )
     places = [str(Path(__file__).parent), str(Path(_native.__file__).parents[2])]
