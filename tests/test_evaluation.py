@@ -10,7 +10,7 @@ from PIL import Image
 from atrous.data import load_dataset
 from atrous.evaluation import evaluate
 from atrous.labels import LabelSet, voc_palette
-from atrous.metrics import confusion_matrix
+from atrous.metrics import TRIMAP_BANDS_PX, boundary_counts, confusion_matrix
 from atrous.models import create_model
 from atrous.predict import Segmenter
 from atrous.preprocess import Preprocess
@@ -120,3 +120,19 @@ def test_an_empty_data_set_is_refused(segmenter, dataset):
 def test_an_unknown_variant_option_is_named(segmenter, dataset):
     with pytest.raises(ValueError, match="no option is called 'flipp'"):
         evaluate(segmenter, dataset, variants={"x": {"flipp": True}})
+
+
+def test_a_report_scores_boundaries_and_bands(segmenter, dataset):
+    report = evaluate(segmenter, dataset)
+    assert list(report.trimap) == list(TRIMAP_BANDS_PX)
+    # Every pixel of these small images lies near a boundary.
+    assert report.trimap[40] == pytest.approx(report.miou)
+    expected = sum(
+        boundary_counts(s.labels, segmenter(s.image).labels, num_classes=3) for s in dataset
+    )
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(report.boundary_iou, expected[0] / expected[1])
+    values = json.loads(report.to_json())
+    assert values["trimap"]["1"] == pytest.approx(report.trimap[1], abs=1e-6)
+    assert values["boundary_iou"]["dark"] == pytest.approx(report.boundary_iou[0], abs=1e-6)
+    assert values["frequency_weighted_iou"] == report.frequency_weighted_iou

@@ -11,7 +11,17 @@ import numpy as np
 
 from .data import Dataset
 from .labels import LabelSet
-from .metrics import class_accuracy, confusion_matrix, miou, per_class_iou, pixel_accuracy
+from .metrics import (
+    TRIMAP_BANDS_PX,
+    boundary_counts,
+    class_accuracy,
+    confusion_matrix,
+    frequency_weighted_iou,
+    miou,
+    per_class_iou,
+    pixel_accuracy,
+    trimap_confusions,
+)
 from .metrics.confusion import Counts, Floats
 from .predict import Segmenter
 
@@ -25,12 +35,16 @@ class Report:
         label_set: The classes.
         confusion: (K, K) pixels by true (rows) and predicted (columns) class.
         images: Number of images.
+        trimap_confusions: (B, K, K) the same in bands around true boundaries.
+        boundary: (2, K) intersections and unions of the classes' boundaries.
     """
 
     dataset: str
     label_set: LabelSet
     confusion: Counts
     images: int
+    trimap_confusions: Counts
+    boundary: Counts
 
     @property
     def iou(self) -> Floats:
@@ -52,12 +66,24 @@ class Report:
         """Mean share of each class's pixels found."""
         return class_accuracy(self.confusion)
 
+    @property
+    def frequency_weighted_iou(self) -> float:
+        """IoU of each class weighted by its share of the truth."""
+        return frequency_weighted_iou(self.confusion)
+
+    @property
+    def trimap(self) -> dict[int, float]:
+        """Width of the band around true boundaries in pixels -> mean IoU inside it."""
+        return dict(zip(TRIMAP_BANDS_PX, map(miou, self.trimap_confusions), strict=True))
+
+    @property
+    def boundary_iou(self) -> Floats:
+        """(K,) boundary IoU of each class; NaN where neither truth nor prediction has it."""
+        hits, unions = self.boundary.astype(np.float64)
+        return np.divide(hits, unions, out=np.full(hits.shape, np.nan), where=unions > 0)
+
     def to_json(self) -> str:
         """Everything as JSON; NaN becomes null."""
-        iou = {
-            name: None if np.isnan(value) else round(float(value), 6)
-            for name, value in zip(self.label_set.names, self.iou, strict=True)
-        }
         return json.dumps(
             {
                 "dataset": self.dataset,
@@ -65,11 +91,21 @@ class Report:
                 "miou": self.miou,
                 "pixel_accuracy": self.pixel_accuracy,
                 "class_accuracy": self.class_accuracy,
-                "iou": iou,
+                "frequency_weighted_iou": self.frequency_weighted_iou,
+                "iou": self._by_class(self.iou),
+                "boundary_iou": self._by_class(self.boundary_iou),
+                "trimap": {band: _or_none(value) for band, value in self.trimap.items()},
                 "confusion": self.confusion.tolist(),
             },
             indent=1,
         )
+
+    def _by_class(self, values: Floats) -> dict[str, float | None]:
+        return {n: _or_none(v) for n, v in zip(self.label_set.names, values, strict=True)}
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 6)
 
 
 Progress = Callable[[int, int], None]
@@ -120,21 +156,24 @@ def evaluate(
         else {name: segmenter.with_options(**options) for name, options in variants.items()}
     )
     classes = dataset.label_set.num_classes
-    counts = {name: np.zeros((classes, classes), np.int64) for name in ways}
+    kinds = (confusion_matrix, trimap_confusions, boundary_counts)
+    counts: dict[str, list[Any]] = {name: [0] * len(kinds) for name in ways}
     for done, sample in enumerate(dataset, start=1):
         for name, way in ways.items():
-            counts[name] += confusion_matrix(
-                sample.labels,
-                way(sample.image).labels,
-                num_classes=classes,
-                ignore_index=dataset.label_set.ignore_index,
-            )
+            predicted = way(sample.image).labels
+            for index, count in enumerate(kinds):
+                counts[name][index] += count(
+                    sample.labels,
+                    predicted,
+                    num_classes=classes,
+                    ignore_index=dataset.label_set.ignore_index,
+                )
         if progress is not None:
             progress(done, len(dataset))
     title = f"{dataset.name}/{dataset.split}"
     reports = {
-        name: Report(title, dataset.label_set, confusion, len(dataset))
-        for name, confusion in counts.items()
+        name: Report(title, dataset.label_set, confusion, len(dataset), bands, boundary)
+        for name, (confusion, bands, boundary) in counts.items()
     }
     return reports[""] if variants is None else reports
 

@@ -8,6 +8,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardInd
 from atrous.metrics import (
     class_accuracy,
     confusion_matrix,
+    frequency_weighted_iou,
     miou,
     per_class_iou,
     pixel_accuracy,
@@ -89,3 +90,13 @@ def test_confusion_matrix_refuses_maps_of_different_size():
 def test_confusion_matrix_refuses_labels_that_are_no_class(truth, predicted, which):
     with pytest.raises(ValueError, match=f"{which} labels run from 7 to 7.*3 classes"):
         confusion_matrix(np.array([truth]), np.array([predicted]), num_classes=3)
+
+
+def test_frequency_weighted_iou_weighs_by_the_truth():
+    truth, predicted = random_labels(7)
+    confusion = confusion_matrix(truth, predicted, num_classes=5)
+    known = truth[truth != 255]
+    expected = sum(
+        (known == label).mean() * slow_iou(truth, predicted, label) for label in range(5)
+    )
+    assert frequency_weighted_iou(confusion) == pytest.approx(expected)

@@ -73,12 +73,17 @@ def _table(report: Report) -> Table:
     table = Table(title=f"{report.dataset}, {report.images} images")
     table.add_column("class")
     table.add_column("IoU", justify="right")
-    for name, iou in zip(report.label_set.names, report.iou, strict=True):
-        table.add_row(name, "absent" if iou != iou else f"{iou:.3f}")
+    table.add_column("boundary IoU", justify="right")
+    for name, *scores in zip(report.label_set.names, report.iou, report.boundary_iou, strict=True):
+        table.add_row(name, *("absent" if score != score else f"{score:.3f}" for score in scores))
     table.add_section()
     table.add_row("mean IoU", f"{report.miou:.3f}")
     table.add_row("pixel accuracy", f"{report.pixel_accuracy:.3f}")
     table.add_row("class accuracy", f"{report.class_accuracy:.3f}")
+    table.add_row("frequency-weighted IoU", f"{report.frequency_weighted_iou:.3f}")
+    table.add_section()
+    for band in (1, 3, 10, 40):
+        table.add_row(f"mean IoU within {band} px of a boundary", f"{report.trimap[band]:.3f}")
     return table
 
 

@@ -1,5 +1,29 @@
 """Scores of label maps; numpy alone."""
 
-from .confusion import class_accuracy, confusion_matrix, miou, per_class_iou, pixel_accuracy
+from .boundary import (
+    TRIMAP_BANDS_PX,
+    boundary_counts,
+    distance_to_boundary,
+    trimap_confusions,
+)
+from .confusion import (
+    class_accuracy,
+    confusion_matrix,
+    frequency_weighted_iou,
+    miou,
+    per_class_iou,
+    pixel_accuracy,
+)
 
-__all__ = ["class_accuracy", "confusion_matrix", "miou", "per_class_iou", "pixel_accuracy"]
+__all__ = [
+    "TRIMAP_BANDS_PX",
+    "boundary_counts",
+    "class_accuracy",
+    "confusion_matrix",
+    "distance_to_boundary",
+    "frequency_weighted_iou",
+    "miou",
+    "per_class_iou",
+    "pixel_accuracy",
+    "trimap_confusions",
+]

@@ -64,6 +64,12 @@ def pixel_accuracy(confusion: Counts) -> float:
     return float(_divide(np.diag(confusion).sum(), confusion.sum()))
 
 
+def frequency_weighted_iou(confusion: Counts) -> float:
+    """IoU of each class weighted by its share of the truth."""
+    weighted = np.nan_to_num(per_class_iou(confusion)) * confusion.sum(1)
+    return float(_divide(weighted.sum(), confusion.sum()))
+
+
 def class_accuracy(confusion: Counts) -> float:
     """Mean over the classes in the truth of the share of their pixels found."""
     return _mean(_divide(np.diag(confusion), confusion.sum(1)))
