@@ -15,6 +15,7 @@
 
 #include "kernels.hpp"
 #include "mean_field.hpp"
+#include "memory.hpp"
 #include "parallel.hpp"
 
 namespace nb = nanobind;
@@ -267,6 +268,7 @@ NB_MODULE(_native, m) {
         return to_matrix(output, rows, points);
       },
       "refined"_a, "probabilities"_a, "live"_a, nb::kw_only(), "threads"_a = 0);
+  m.def("release_memory", release_memory);
   m.def("simd", [] { return kernels().name; });
   m.def("max_threads", max_threads);
 }

@@ -1,37 +1,27 @@
-// Uninitialised arrays of numbers, aligned for vectors; large ones ask for huge pages.
+// Uninitialised arrays of numbers, aligned for vectors.
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
+#include <limits>
 #include <new>
+#include <type_traits>
 #include <utility>
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
+
+#include "memory.hpp"
 
 namespace atrous {
 
 template <class T>
 class Buffer {
+  static_assert(std::is_trivially_copyable_v<T>, "nobody constructs or destroys the elements");
+
  public:
   Buffer() = default;
   explicit Buffer(std::size_t size) : size_(size) {
     if (size == 0) return;
-    if (size > (~std::size_t{0} >> 1) / sizeof(T)) throw std::bad_alloc();
-    std::size_t bytes = size * sizeof(T);
-    // Rows are visited in the order of the lattice, hardly two on a page: with 4 KiB pages the address look-ups
-    // would cost as much as the data.
-    const std::size_t align = bytes >= kHugePage ? kHugePage : 64;
-    bytes = (bytes + align - 1) / align * align;
-#if defined(_WIN32)
-    data_ = static_cast<T*>(_aligned_malloc(bytes, 64));
-#else
-    data_ = static_cast<T*>(std::aligned_alloc(align, bytes));
-#endif
-    if (data_ == nullptr) throw std::bad_alloc();
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (align == kHugePage) madvise(data_, bytes, MADV_HUGEPAGE);
-#endif
+    if (size > std::numeric_limits<std::size_t>::max() / 2 / sizeof(T)) throw std::bad_alloc();
+    bytes_ = size * sizeof(T);
+    data_ = static_cast<T*>(acquire_block(bytes_));
   }
   Buffer(Buffer&& other) noexcept { swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {
@@ -41,24 +31,15 @@ class Buffer {
   }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() {
-#if defined(_WIN32)
-    _aligned_free(data_);
-#else
-    std::free(data_);
-#endif
-  }
+  ~Buffer() { release_block(data_, bytes_); }
 
   void swap(Buffer& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
+    std::swap(bytes_, other.bytes_);
   }
   void fill(T value) {
     for (std::size_t i = 0; i < size_; ++i) data_[i] = value;
-  }
-  T* release() noexcept {
-    size_ = 0;
-    return std::exchange(data_, nullptr);
   }
 
   T* data() noexcept { return data_; }
@@ -71,9 +52,9 @@ class Buffer {
   T* end() noexcept { return data_ + size_; }
 
  private:
-  static constexpr std::size_t kHugePage = std::size_t{1} << 21;
   T* data_ = nullptr;
   std::size_t size_ = 0;
+  std::size_t bytes_ = 0;  // of the block, at least size_ * sizeof(T)
 };
 
 }  // namespace atrous

@@ -23,7 +23,6 @@ struct Splat {
   const std::uint32_t* points;   // [entries]
   const float* weights;          // [entries]
   const float* source;           // [points][row]
-  float* values;                 // [vertices][row]
   std::size_t num_vertices;
   int channels;  // padded
 };
@@ -77,11 +76,14 @@ struct GeneralUpdate {
 
 struct Kernels {
   const char* name;
-  void (*splat)(const Splat&, std::size_t begin, std::size_t end);
+  // `values` receives the row of vertex `begin` first.
+  void (*splat)(const Splat&, float* values, std::size_t begin, std::size_t end);
   // `chains` lists vertices along one axis, up to `length`; kChainEnd marks the last of each chain. What begin..end
   // names is blurred, what follows is fetched ahead.
   void (*blur)(const std::uint32_t* chains, std::size_t length, float* values, int channels, std::size_t begin,
                std::size_t end);
+  // The same for lines of vertices that lie side by side: out = center + 0.5 (a + b), `count` numbers each.
+  void (*blur_line)(float* out, const float* center, const float* a, const float* b, std::size_t count);
   void (*slice)(const Slice&, std::size_t begin, std::size_t end);
   void (*update_potts)(const PottsUpdate&, std::size_t begin, std::size_t end);
   // values = -log(clip(values, 1e-5, highest)) in place; none may be NaN.

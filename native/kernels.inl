@@ -24,7 +24,7 @@ ATROUS_INLINE void prefetch_row(const float* row) {
 // ---- splat: every vertex gathers its points, so that nobody waits and the order of summation is fixed ----
 
 template <int CHANNELS>
-void splat_rows(const Splat& s, std::size_t stride, std::size_t begin, std::size_t end) {
+void splat_rows(const Splat& s, float* values, std::size_t stride, std::size_t begin, std::size_t end) {
   Index entry = s.first[begin];
   const Index last = s.first[s.num_vertices];
   for (std::size_t v = begin; v < end; ++v) {
@@ -35,7 +35,7 @@ void splat_rows(const Splat& s, std::size_t stride, std::size_t begin, std::size
       if (entry + kAhead < last) prefetch_row<CHANNELS>(s.source + s.points[entry + kAhead] * stride);
       sum.add_scaled(s.weights[entry], s.source + s.points[entry] * stride);
     }
-    sum.store(s.values + v * stride);
+    sum.store(values + (v - begin) * stride);
   }
 }
 
@@ -98,42 +98,69 @@ ATROUS_INLINE float max_of(float a, float b) { return a > b ? a : b; }
 
 ATROUS_INLINE float exponential_scalar(float x) { return lane(exponential<4>(splat_scalar<4>(x)), 0); }
 
-// Rows that fit the registers: gathers of all terms, softmax and the new marginals in one go.
+template <int CHANNELS>
+ATROUS_INLINE void prefetch_slice(const Splice& term, std::size_t point) {
+  const Index* vertices = term.vertices + point * term.corners;
+  for (int k = 0; k < term.corners; ++k) prefetch_row<CHANNELS>(term.values + std::size_t{vertices[k]} * CHANNELS);
+}
+
+template <int LANES>
+ATROUS_INLINE void exponentiate(float* values, int count) {
+  for (int i = 0; i < count; i += LANES) {
+    Vec<LANES> x;
+    std::memcpy(&x, values + i, sizeof(x));
+    x = exponential<LANES>(x);
+    std::memcpy(values + i, &x, sizeof(x));
+  }
+}
+
+// Rows that fit the registers: gathers of all terms, softmax and the new marginals in one go. A batch of points goes
+// through each step together: one point's chain of dependent operations would leave the processor waiting.
 template <int CHANNELS>
 void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end) {
+  constexpr int kBatch = 16;
   const int real = u.num_classes - 1;
-  for (std::size_t p = begin; p < end; ++p) {
-    Row<CHANNELS> row;
-    row.zero();
-    for (int t = 0; t < u.num_terms; ++t) {
-      const Splice& term = u.terms[t];
-      if (p + 4 < end) {
-        const Index* next = term.vertices + (p + 4) * term.corners;
-        for (int k = 0; k < term.corners; ++k) prefetch_row<CHANNELS>(term.values + std::size_t{next[k]} * CHANNELS);
+  alignas(64) float rows[kBatch * CHANNELS];
+  alignas(64) float last[kBatch];
+  for (int i = 0; i < kBatch; ++i) last[i] = 0.0f;
+  for (int i = 0; i < kBatch * CHANNELS; ++i) rows[i] = 0.0f;
+  for (std::size_t first = begin; first < end; first += kBatch) {
+    const int count = static_cast<int>(end - first < kBatch ? end - first : kBatch);
+    for (int i = 0; i < count; ++i) {
+      const std::size_t p = first + i;
+      Row<CHANNELS> row;
+      row.zero();
+      for (int t = 0; t < u.num_terms; ++t) {
+        if (p + 4 < end) prefetch_slice<CHANNELS>(u.terms[t], p + 4);
+        add_slice(row, u.terms[t], u.strengths[t], p, CHANNELS);
       }
-      add_slice(row, term, u.strengths[t], p, CHANNELS);
+      last[i] = u.log_unary_last[p];
+      if (u.potts_sum != nullptr) last[i] += u.last_ratio * (u.potts_sum[p] - row.sum());
+      Row<CHANNELS> unary;
+      unary.load(u.log_unary + p * CHANNELS);
+      row.add(unary);
+      if (u.search_max) {
+        const float top = max_of(row.max(), last[i]);
+        row.subtract(top);
+        last[i] -= top;
+      }
+      row.store(rows + i * CHANNELS);
     }
-    float last = u.log_unary_last[p];
-    if (u.potts_sum != nullptr) last += u.last_ratio * (u.potts_sum[p] - row.sum());
-    Row<CHANNELS> unary;
-    unary.load(u.log_unary + p * CHANNELS);
-    row.add(unary);
-    if (u.search_max) {
-      const float top = max_of(row.max(), last);
-      row.subtract(top);
-      last -= top;
-    }
-    row.exponentiate();
-    last = exponential_scalar(last);
-    const float scale = 1.0f / (row.sum() + last);
-    row.scale(scale);
-    if (u.marginals != nullptr) row.store(u.marginals + p * CHANNELS);
-    if (u.output != nullptr) {
-      float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t(u.num_classes);
-      float parts[CHANNELS];
-      row.store(parts);
-      for (int c = 0; c < real; ++c) out[c] = parts[c];
-      out[real] = last * scale;
+    exponentiate<kWidest>(rows, kBatch * CHANNELS);
+    exponentiate<kWidest>(last, kBatch);
+    for (int i = 0; i < count; ++i) {
+      const std::size_t p = first + i;
+      Row<CHANNELS> row;
+      row.load(rows + i * CHANNELS);
+      const float scale = 1.0f / (row.sum() + last[i]);
+      row.scale(scale);
+      if (u.marginals != nullptr) row.store(u.marginals + p * CHANNELS);
+      if (u.output != nullptr) {
+        float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t(u.num_classes);
+        row.store(rows + i * CHANNELS);
+        std::memcpy(out, rows + i * CHANNELS, sizeof(float) * real);
+        out[real] = last[i] * scale;
+      }
     }
   }
 }
@@ -180,81 +207,91 @@ void update_potts_pairs(const PottsUpdate& u, std::size_t begin, std::size_t end
   }
 }
 
-// Rows longer than the registers: the same in blocks of channels, with the row in memory.
-ATROUS_INLINE void add_slice_blocked(float* row, const Splice& term, float factor, std::size_t p, int channels) {
+// Rows longer than the registers: the same in blocks of channels, with the row in memory. `work(width, c)` is called
+// for blocks of 32, 16, 4 and 1 channels.
+template <int CHANNELS>
+struct Width {
+  static constexpr int value = CHANNELS;
+};
+
+template <class Work>
+ATROUS_INLINE void in_blocks(int channels, Work work) {
   int c = 0;
-  for (; c + kBlock <= channels; c += kBlock) {
-    Row<kBlock> sum;
-    sum.load(row + c);
-    Splice shifted = term;
-    shifted.values += c;
-    add_slice(sum, shifted, factor, p, channels);
-    sum.store(row + c);
-  }
-  for (; c + 4 <= channels; c += 4) {
-    Row<4> sum;
-    sum.load(row + c);
-    Splice shifted = term;
-    shifted.values += c;
-    add_slice(sum, shifted, factor, p, channels);
-    sum.store(row + c);
-  }
-  for (; c < channels; ++c) {
-    Row<1> sum;
-    sum.load(row + c);
-    Splice shifted = term;
-    shifted.values += c;
-    add_slice(sum, shifted, factor, p, channels);
-    sum.store(row + c);
-  }
+  for (; c + kBlock <= channels; c += kBlock) work(Width<kBlock>(), c);
+  for (; c + 16 <= channels; c += 16) work(Width<16>(), c);
+  for (; c + 4 <= channels; c += 4) work(Width<4>(), c);
+  for (; c < channels; ++c) work(Width<1>(), c);
 }
 
-ATROUS_INLINE float softmax_in_place(float* row, int channels, float& last, bool has_last) {
-  float top = has_last ? last : row[0];
-  for (int c = 0; c < channels; ++c) top = max_of(top, row[c]);
+ATROUS_INLINE void add_slice_blocked(float* row, const Splice& term, float factor, std::size_t p, int channels) {
+  in_blocks(channels, [&](auto width, int c) ATROUS_LAMBDA {
+    Row<decltype(width)::value> sum;
+    sum.load(row + c);
+    Splice shifted = term;
+    shifted.values += c;
+    add_slice(sum, shifted, factor, p, channels);
+    sum.store(row + c);
+  });
+}
+
+ATROUS_INLINE void softmax_in_place(float* row, int channels, float& last, bool has_last, bool search_max) {
+  float top = 0.0f;
+  if (search_max) {
+    top = has_last ? last : row[0];
+    in_blocks(channels, [&](auto width, int c) ATROUS_LAMBDA {
+      Row<decltype(width)::value> part;
+      part.load(row + c);
+      top = max_of(top, part.max());
+    });
+  }
   float sum = 0.0f;
-  int c = 0;
-  for (; c + 4 <= channels; c += 4) {
-    Row<4> part;
+  in_blocks(channels, [&](auto width, int c) ATROUS_LAMBDA {
+    Row<decltype(width)::value> part;
     part.load(row + c);
     part.subtract(top);
     part.exponentiate();
     part.store(row + c);
     sum += part.sum();
-  }
-  for (; c < channels; ++c) {
-    row[c] = exponential_scalar(row[c] - top);
-    sum += row[c];
-  }
+  });
   if (has_last) {
     last = exponential_scalar(last - top);
     sum += last;
   }
   const float scale = 1.0f / sum;
-  for (c = 0; c < channels; ++c) row[c] *= scale;
+  for (int c = 0; c < channels; ++c) row[c] *= scale;
   last *= scale;
-  return scale;
 }
 
 constexpr int kLongest = 4096;  // longest row that stands on the stack; the general update takes longer ones
 
 void update_potts_long(const PottsUpdate& u, std::size_t begin, std::size_t end) {
-  float row[kLongest];
+  alignas(64) float row[kLongest];
   const int channels = u.channels;
   const int real = u.num_classes - 1;
   for (std::size_t p = begin; p < end; ++p) {
     for (int c = 0; c < channels; ++c) row[c] = 0.0f;
-    for (int t = 0; t < u.num_terms; ++t) add_slice_blocked(row, u.terms[t], u.strengths[t], p, channels);
+    for (int t = 0; t < u.num_terms; ++t) {
+      const Splice& term = u.terms[t];
+      if (p + 1 < end) {
+        const Index* next = term.vertices + (p + 1) * term.corners;
+        for (int k = 0; k < term.corners; ++k)
+          for (int c = 0; c < channels; c += 16) ATROUS_PREFETCH(term.values + std::size_t{next[k]} * channels + c);
+      }
+      add_slice_blocked(row, term, u.strengths[t], p, channels);
+    }
     float last = u.log_unary_last[p];
     if (u.potts_sum != nullptr) {
-      Row<4> total;
-      total.zero();
-      for (int c = 0; c < channels; c += 4) total.add_scaled(1.0f, row + c);
-      last += u.last_ratio * (u.potts_sum[p] - total.sum());
+      float total = 0.0f;
+      in_blocks(channels, [&](auto width, int c) ATROUS_LAMBDA {
+        Row<decltype(width)::value> part;
+        part.load(row + c);
+        total += part.sum();
+      });
+      last += u.last_ratio * (u.potts_sum[p] - total);
     }
     const float* unary = u.log_unary + p * channels;
     for (int c = 0; c < channels; ++c) row[c] += unary[c];
-    softmax_in_place(row, channels, last, true);
+    softmax_in_place(row, channels, last, true, u.search_max);
     if (u.marginals != nullptr) std::memcpy(u.marginals + p * channels, row, sizeof(float) * channels);
     if (u.output != nullptr) {
       float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t(u.num_classes);
@@ -324,7 +361,7 @@ double update_general(const GeneralUpdate& u, float* scratch, std::size_t begin,
     for (int c = 0; c + 1 < u.num_classes; ++c) exponent[c] += unary[c];
     exponent[u.num_classes - 1] += unary_last;
     float none = 0.0f;
-    softmax_in_place(exponent, u.channels, none, false);
+    softmax_in_place(exponent, u.channels, none, false, true);
     if (u.marginals != nullptr) std::memcpy(u.marginals + p * u.channels, exponent, sizeof(float) * u.channels);
     if (u.output != nullptr) {
       float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t(u.num_classes);
@@ -351,18 +388,29 @@ double update_general(const GeneralUpdate& u, float* scratch, std::size_t begin,
     default: break;               \
   }
 
-void splat(const Splat& s, std::size_t begin, std::size_t end) {
+void splat(const Splat& s, float* values, std::size_t begin, std::size_t end) {
   const int channels = s.channels;
-#define ATROUS_CALL(N) splat_rows<N>(s, N, begin, end)
+#define ATROUS_CALL(N) splat_rows<N>(s, values, N, begin, end)
   ATROUS_FOR_CHANNELS(ATROUS_CALL)
 #undef ATROUS_CALL
   Splat part = s;
   int c = 0;
-  for (; c + kBlock <= channels; c += kBlock, part.source += kBlock, part.values += kBlock)
-    splat_rows<kBlock>(part, channels, begin, end);
-  for (; c + 16 <= channels; c += 16, part.source += 16, part.values += 16)
-    splat_rows<16>(part, channels, begin, end);
-  for (; c < channels; c += 4, part.source += 4, part.values += 4) splat_rows<4>(part, channels, begin, end);
+  for (; c + kBlock <= channels; c += kBlock, part.source += kBlock)
+    splat_rows<kBlock>(part, values + c, channels, begin, end);
+  for (; c + 16 <= channels; c += 16, part.source += 16) splat_rows<16>(part, values + c, channels, begin, end);
+  for (; c < channels; c += 4, part.source += 4) splat_rows<4>(part, values + c, channels, begin, end);
+}
+
+void blur_line(float* out, const float* center, const float* a, const float* b, std::size_t count) {
+  std::size_t i = 0;
+  for (; i + kWidest <= count; i += kWidest) {
+    Row<kWidest> here, before, after;
+    here.load(center + i);
+    before.load(a + i);
+    after.load(b + i);
+    here.blurred(before, after).store(out + i);
+  }
+  for (; i < count; ++i) out[i] = center[i] + 0.5f * (a[i] + b[i]);
 }
 
 void blur(const Index* chains, std::size_t length, float* values, int channels, std::size_t begin, std::size_t end) {
@@ -398,4 +446,4 @@ void update_potts(const PottsUpdate& u, std::size_t begin, std::size_t end) {
 
 }  // namespace
 
-const Kernels table = {ATROUS_SIMD_NAME, splat, blur, slice, update_potts, energies, update_general};
+const Kernels table = {ATROUS_SIMD_NAME, splat, blur, blur_line, slice, update_potts, energies, update_general};

@@ -18,6 +18,7 @@ constexpr Index kNone = 0xffffffffu;
 constexpr std::size_t kBlock = 64;          // points elevated together: the compiler makes vectors of them
 constexpr std::size_t kBatch = 1u << 16;    // points whose keys stand in memory at once
 constexpr std::size_t kChunk = 256;         // vertices that are blurred along several axes at once: 20 KB of 20 classes
+constexpr std::size_t kBand = 64;           // lines of a two-dimensional lattice that one task filters
 constexpr std::size_t kLargest = 1024;      // component for which that is worth while
 constexpr std::size_t kLookAhead = 16;
 
@@ -215,54 +216,57 @@ Key128 times(Key128 factor, std::int64_t n) {
 
 // ---- tables from key to vertex ----
 
-// Open addressing with linear probing, at most half full.
+// Open addressing with linear probing, at most half full. A slot holds half of the key's hash; the key itself stands
+// in the list of the vertices, which is seldom asked in vain.
 template <class Key>
 class HashTable {
  public:
-  HashTable(std::uint64_t /*span*/, std::size_t expected) {
+  explicit HashTable(std::size_t expected) {
     std::size_t capacity = 1024;
     while (capacity < 2 * expected) capacity *= 2;
     allocate(capacity);
   }
   void prefetch_slot(Key key) const { prefetch(&slots_[key.hash() & mask_]); }
-  Index find(Key key) const {
-    for (std::size_t i = key.hash() & mask_;; i = (i + 1) & mask_) {
-      if (slots_[i].vertex == kNone) return kNone;
-      if (slots_[i].key == key) return slots_[i].vertex;
+  Index find(Key key, const std::vector<Key>& keys) const {
+    const std::uint64_t hash = key.hash();
+    for (std::size_t i = hash & mask_;; i = (i + 1) & mask_) {
+      const Slot slot = slots_[i];
+      if (slot.vertex == kNone || (slot.tag == tag_of(hash) && keys[slot.vertex] == key)) return slot.vertex;
     }
   }
   // Returns the key's vertex, or gives it the next number and appends it to `keys`.
   Index insert(Key key, std::vector<Key>& keys) {
-    for (std::size_t i = key.hash() & mask_;; i = (i + 1) & mask_) {
-      if (slots_[i].vertex == kNone) {
-        const auto vertex = static_cast<Index>(keys.size());
-        if (vertex >= kChainEnd) throw std::length_error("the lattice has more than 2^31 vertices");
-        slots_[i] = {key, vertex};
-        keys.push_back(key);
-        if (keys.size() * 2 > mask_) grow(keys);
-        return vertex;
-      }
-      if (slots_[i].key == key) return slots_[i].vertex;
-    }
+    const std::uint64_t hash = key.hash();
+    std::size_t i = hash & mask_;
+    for (; slots_[i].vertex != kNone; i = (i + 1) & mask_)
+      if (slots_[i].tag == tag_of(hash) && keys[slots_[i].vertex] == key) return slots_[i].vertex;
+    const auto vertex = static_cast<Index>(keys.size());
+    if (vertex >= kChainEnd) throw std::length_error("the lattice has more than 2^31 vertices");
+    slots_[i] = {tag_of(hash), vertex};
+    keys.push_back(key);
+    if (keys.size() * 2 > mask_) grow(keys);
+    return vertex;
   }
 
  private:
   struct Slot {
-    Key key;
+    std::uint32_t tag;
     Index vertex;
   };
+  static std::uint32_t tag_of(std::uint64_t hash) { return static_cast<std::uint32_t>(hash >> 32); }
   void allocate(std::size_t capacity) {
     slots_ = Buffer<Slot>(capacity);
     mask_ = capacity - 1;
-    slots_.fill({Key{}, kNone});
+    slots_.fill({0, kNone});
   }
   void grow(const std::vector<Key>& keys) {
     allocate((mask_ + 1) * 2);
     for (std::size_t v = 0; v < keys.size(); ++v) {
       if (v + kLookAhead < keys.size()) prefetch_slot(keys[v + kLookAhead]);
-      std::size_t i = keys[v].hash() & mask_;
+      const std::uint64_t hash = keys[v].hash();
+      std::size_t i = hash & mask_;
       while (slots_[i].vertex != kNone) i = (i + 1) & mask_;
-      slots_[i] = {keys[v], static_cast<Index>(v)};
+      slots_[i] = {tag_of(hash), static_cast<Index>(v)};
     }
   }
   Buffer<Slot> slots_;
@@ -272,11 +276,11 @@ class HashTable {
 // Where keys are dense, as on the grid of an image's positions, the key itself is the place.
 class DirectTable {
  public:
-  DirectTable(std::uint64_t span, std::size_t /*expected*/) : vertex_(static_cast<std::size_t>(span)) {
+  explicit DirectTable(std::uint64_t span) : vertex_(static_cast<std::size_t>(span)) {
     vertex_.fill(kNone);
   }
   void prefetch_slot(Key64 key) const { prefetch(&vertex_[key.a]); }
-  Index find(Key64 key) const { return vertex_[key.a]; }
+  Index find(Key64 key, const std::vector<Key64>&) const { return vertex_[key.a]; }
   Index insert(Key64 key, std::vector<Key64>& keys) {
     Index& vertex = vertex_[key.a];
     if (vertex == kNone) {
@@ -375,7 +379,7 @@ class Links {
       if (v + kLookAhead < count_)
         for (std::size_t k = 0; k < axes; ++k) table.prefetch_slot(keys[v + kLookAhead] + steps[k]);
       for (std::size_t k = 0; k < axes; ++k) {
-        const Index next = table.find(keys[v] + steps[k]);
+        const Index next = table.find(keys[v] + steps[k], keys);
         if (next == kNone) continue;
         links_[2 * (v * axes + k)] = next;
         links_[2 * (next * axes + k) + 1] = static_cast<Index>(v);
@@ -481,9 +485,113 @@ void renumber(std::vector<Lattice::Group>& groups, const Buffer<Index>& number) 
         axis.chains[i] = number[axis.chains[i] & ~kChainEnd] | (axis.chains[i] & kChainEnd);
 }
 
+// Tries to see a two-dimensional lattice as lines without holes; gives the vertices' numbers along them.
+bool find_lines(Lattice& lattice, const std::vector<Key64>& keys, std::size_t width, Buffer<Index>& number) {
+  std::vector<Lattice::Line> lines;
+  for (const Key64 key : keys) {
+    const std::size_t row = key.a / width;
+    const auto column = static_cast<Index>(key.a % width);
+    if (row >= lines.size()) lines.resize(row + 1);
+    Lattice::Line& line = lines[row];
+    const Index end = line.count == 0 ? column + 1 : std::max(line.first + line.start, column + 1);
+    line.first = line.count == 0 ? column : std::min(line.first, column);
+    line.start = end - line.first;  // so far: what the count would be without holes
+    ++line.count;
+  }
+  Index start = 0, widest = 0;
+  for (auto& line : lines) {
+    if (line.start != line.count) return false;
+    line.start = start;
+    start += line.count;
+    widest = std::max(widest, line.first + line.count);
+  }
+  for (std::size_t v = 0; v < keys.size(); ++v) {
+    const Lattice::Line& line = lines[keys[v].a / width];
+    number[v] = line.start + (static_cast<Index>(keys[v].a % width) - line.first);
+  }
+  lattice.lines = std::move(lines);
+  lattice.line_width = widest + 2;
+  return true;
+}
+
+bool find_lines(Lattice&, const std::vector<Key128>&, std::size_t, Buffer<Index>&) { return false; }
+
+// Splat and blur of lines, some of them at a time: each line passes through all axes while it is in the cache.
+class LineFilter {
+ public:
+  LineFilter(const Lattice& lattice, const Splat& splat, float* values)
+      : lattice_(lattice), splat_(splat), values_(values), row_(splat.channels), width_(lattice.line_width * row_) {}
+
+  void operator()(std::size_t begin, std::size_t end) const {
+    Buffer<float> memory(7 * width_);
+    float* splatted = memory.data();          // three lines each: line l stands at l mod 3
+    float* blurred = splatted + 3 * width_;
+    float* between = splatted + 6 * width_;
+    const Kernels& run = kernels();
+    const auto at = [&](float* lines, std::ptrdiff_t l, std::ptrdiff_t n) {
+      return lines + static_cast<std::size_t>((l + 3) % 3) * width_ + n * row_;
+    };
+    const auto first = static_cast<std::ptrdiff_t>(begin), last = static_cast<std::ptrdiff_t>(end);
+    for (std::ptrdiff_t l = first - 2; l <= last + 1; ++l) {
+      const Lattice::Line line = line_at(l);
+      float* target = at(splatted, l, line.first);
+      if (line.count > 0) run.splat(splat_, target, line.start, line.start + line.count);
+      clear_around(at(splatted, l, 0), l);
+      if (l < first) continue;
+
+      // Axis 0 joins n_1 with n_1 - 1 of the line before and n_1 + 1 of the line behind; axis 1 runs along the line.
+      const Lattice::Line middle = line_at(l - 1);
+      if (middle.count > 0) {
+        const std::ptrdiff_t n = middle.first;
+        const std::size_t count = middle.count * row_;
+        run.blur_line(between + n * row_, at(splatted, l - 1, n), at(splatted, l - 2, n - 1), at(splatted, l, n + 1),
+                      count);
+        clear_around(between, l - 1);
+        run.blur_line(at(blurred, l - 1, n), between + n * row_, between + (n - 1) * row_, between + (n + 1) * row_,
+                      count);
+      }
+      clear_around(at(blurred, l - 1, 0), l - 1);
+
+      const Lattice::Line done = line_at(l - 2);
+      if (l - 2 < first || done.count == 0) continue;
+      const std::ptrdiff_t n = done.first;
+      run.blur_line(values_ + done.start * row_, at(blurred, l - 2, n), at(blurred, l - 3, n), at(blurred, l - 1, n),
+                    done.count * row_);
+    }
+  }
+
+ private:
+  Lattice::Line line_at(std::ptrdiff_t l) const {
+    const bool is_inside = l >= 0 && l < static_cast<std::ptrdiff_t>(lattice_.lines.size());
+    return is_inside ? lattice_.lines[static_cast<std::size_t>(l)] : Lattice::Line{};
+  }
+
+  // Zeros where the neighbours of line l look beyond its ends.
+  void clear_around(float* buffer, std::ptrdiff_t l) const {
+    std::size_t low = lattice_.line_width, high = 0;
+    for (std::ptrdiff_t k = l - 1; k <= l + 1; ++k) {
+      const Lattice::Line line = line_at(k);
+      if (line.count == 0) continue;
+      low = std::min<std::size_t>(low, line.first - 1);
+      high = std::max<std::size_t>(high, line.first + line.count + 1);
+    }
+    if (low >= high) return;
+    const Lattice::Line line = line_at(l);
+    const std::size_t begin = line.count > 0 ? line.first : high, end = line.count > 0 ? line.first + line.count : high;
+    std::fill(buffer + low * row_, buffer + begin * row_, 0.0f);
+    std::fill(buffer + end * row_, buffer + high * row_, 0.0f);
+  }
+
+  const Lattice& lattice_;
+  const Splat& splat_;
+  float* values_;
+  std::size_t row_, width_;
+};
+
 template <class Key, class Table>
 void fill_lattice(Lattice& lattice, const Features& features, const Elevation& elevation,
-                  const Packing<Key>& packing, Table& table, const Index* order, bool ring, int threads) {
+                  const Packing<Key>& packing, Table& table, std::size_t line_width, const Index* order, bool ring,
+                  int threads) {
   const std::size_t corners = lattice.dimensions + 1;
   std::vector<Key> keys;
   keys.reserve(lattice.num_points / 2 + 1024);
@@ -517,17 +625,20 @@ void fill_lattice(Lattice& lattice, const Features& features, const Elevation& e
   }
   lattice.num_vertices = keys.size();
 
-  Buffer<Index> order_of_first(keys.size()), number(keys.size());
-  const std::size_t pairs = (corners + 1) / 2;
-  std::vector<std::vector<Lattice::Group>> groups(pairs);
-  parallel_ranges(threads, pairs, 1, [&](std::size_t pair, std::size_t) {
-    groups[pair] = group_axes(keys, table, &packing.step[2 * pair], std::min<std::size_t>(2, corners - 2 * pair),
-                              pair == 0 ? &order_of_first : nullptr);
-  });
-  for (std::size_t i = 0; i < keys.size(); ++i) number[order_of_first[i]] = static_cast<Index>(i);
-  parallel_ranges(threads, pairs, 1, [&](std::size_t pair, std::size_t) { renumber(groups[pair], number); });
-  for (auto& some : groups)
-    for (auto& group : some) lattice.groups.push_back(std::move(group));
+  Buffer<Index> number(keys.size());
+  if (line_width == 0 || !find_lines(lattice, keys, line_width, number)) {
+    Buffer<Index> order_of_first(keys.size());
+    const std::size_t pairs = (corners + 1) / 2;
+    std::vector<std::vector<Lattice::Group>> groups(pairs);
+    parallel_ranges(threads, pairs, 1, [&](std::size_t pair, std::size_t) {
+      groups[pair] = group_axes(keys, table, &packing.step[2 * pair], std::min<std::size_t>(2, corners - 2 * pair),
+                                pair == 0 ? &order_of_first : nullptr);
+    });
+    for (std::size_t i = 0; i < keys.size(); ++i) number[order_of_first[i]] = static_cast<Index>(i);
+    parallel_ranges(threads, pairs, 1, [&](std::size_t pair, std::size_t) { renumber(groups[pair], number); });
+    for (auto& some : groups)
+      for (auto& group : some) lattice.groups.push_back(std::move(group));
+  }
   parallel_ranges(threads, lattice.num_points * corners, 1u << 16, [&](std::size_t begin, std::size_t end) {
     for (std::size_t e = begin; e < end; ++e) lattice.vertices[e] = number[lattice.vertices[e]];
   });
@@ -565,14 +676,15 @@ Lattice build_lattice(const Features& features, std::size_t num_points, const In
   std::uint64_t span = 0;
   const Packing<Key64> exact = pack_exactly(d, low.data(), high.data(), span);
   if (span != 0 && span <= std::max<std::uint64_t>(1u << 16, 4 * std::uint64_t{num_points})) {
-    DirectTable table(span, 0);
-    fill_lattice(lattice, features, elevation, exact, table, order, ring, threads);
+    DirectTable table(span);
+    const std::size_t line_width = d == 2 ? static_cast<std::size_t>(high[0] - low[0] + 1) : 0;
+    fill_lattice(lattice, features, elevation, exact, table, line_width, order, ring, threads);
   } else if (span != 0) {
-    HashTable<Key64> table(span, num_points / 4);
-    fill_lattice(lattice, features, elevation, exact, table, order, ring, threads);
+    HashTable<Key64> table(num_points / 2);
+    fill_lattice(lattice, features, elevation, exact, table, 0, order, ring, threads);
   } else {
-    HashTable<Key128> table(span, num_points / 4);
-    fill_lattice(lattice, features, elevation, pack_hashed(d), table, order, ring, threads);
+    HashTable<Key128> table(num_points / 2);
+    fill_lattice(lattice, features, elevation, pack_hashed(d), table, 0, order, ring, threads);
   }
   turn_round(lattice, threads);
   return lattice;
@@ -598,13 +710,17 @@ void splat_and_blur(const Lattice& lattice, const float* source, float* values, 
   const Kernels& run = kernels();
   const double start = seconds();
   const Splat splat{lattice.first.data(), lattice.entry_points.data(), lattice.entry_weights.data(),
-                    source, values, lattice.num_vertices, channels};
-  double middle = start;
+                    source, lattice.num_vertices, channels};
+  if (!lattice.lines.empty()) parallel_ranges(threads, lattice.lines.size(), kBand, LineFilter(lattice, splat, values));
+  double middle = seconds();
   for (const auto& group : lattice.groups) {
     const bool is_first = &group == &lattice.groups.front();
     parallel_ranges(threads, group.num_chunks(), 16, [&](std::size_t begin, std::size_t end) {
       for (std::size_t chunk = begin; chunk < end; ++chunk) {
-        if (is_first) run.splat(splat, group.vertex_cuts[chunk], group.vertex_cuts[chunk + 1]);
+        if (is_first) {
+          const std::size_t first = group.vertex_cuts[chunk];
+          run.splat(splat, values + first * channels, first, group.vertex_cuts[chunk + 1]);
+        }
         for (const auto& axis : group.axes)
           run.blur(axis.chains.data(), axis.length, values, channels, axis.cuts[chunk], axis.cuts[chunk + 1]);
       }

@@ -62,6 +62,14 @@ struct Lattice {
   };
   std::vector<Group> groups;
 
+  // The lattice of positions on a grid has no holes: its vertices make lines along axis 1 that lie side by side, and
+  // blur needs no lists at all. Vertex `start + i` of a line has the coordinate n_1 = first + i. Empty otherwise.
+  struct Line {
+    std::uint32_t start = 0, first = 0, count = 0;
+  };
+  std::vector<Line> lines;
+  std::size_t line_width = 0;  // largest n_1 and one more
+
   float alpha() const;  // factor that makes up for the blur's gain
   Splice splice(const float* values) const {
     return {vertices.data(), weights.data(), values, dimensions + 1};

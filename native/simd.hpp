@@ -19,6 +19,12 @@ constexpr int kWidest = 8;
 constexpr int kWidest = 4;
 #endif
 
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define ATROUS_SHUFFLES
+#endif
+#endif
+
 #if defined(__GNUC__) || defined(__clang__)
 
 template <int LANES>
@@ -120,6 +126,29 @@ ATROUS_INLINE float lane(const V& v, int i) {
 
 #endif
 
+// The lower half of a vector plus its upper half.
+template <int LANES>
+ATROUS_INLINE Vec<LANES / 2> fold(const Vec<LANES>& v) {
+  Vec<LANES / 2> low, high;
+#if defined(ATROUS_SHUFFLES)
+  if constexpr (LANES == 16) {
+    low = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7);
+    high = __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+    return low + high;
+  } else if constexpr (LANES == 8) {
+    low = __builtin_shufflevector(v, v, 0, 1, 2, 3);
+    high = __builtin_shufflevector(v, v, 4, 5, 6, 7);
+    return low + high;
+  }
+#endif
+  std::memcpy(&low, &v, sizeof(low));
+  std::memcpy(&high, reinterpret_cast<const char*>(&v) + sizeof(low), sizeof(high));
+  return low + high;
+}
+
+// The sum of four lanes.
+ATROUS_INLINE float sum_quad(const Vec<4>& v) { return (lane(v, 0) + lane(v, 2)) + (lane(v, 1) + lane(v, 3)); }
+
 template <class To, class From>
 ATROUS_INLINE To same_bits(const From& from) {
   static_assert(sizeof(To) == sizeof(From), "only the type changes");
@@ -128,10 +157,11 @@ ATROUS_INLINE To same_bits(const From& from) {
   return to;
 }
 
-// e^x to about 1e-7 relative; below e^-87 the result stays there, above e^88 it is not defined.
+// e^x to about 1e-7 relative; below e^-75 the result stays there (products with weights must not become denormal
+// numbers, which are slow), above e^88 it is not defined.
 template <int LANES>
 ATROUS_INLINE Vec<LANES> exponential(Vec<LANES> x) {
-  x = select_greater<LANES>(x, splat_scalar<LANES>(-87.0f));
+  x = select_greater<LANES>(x, splat_scalar<LANES>(-75.0f));
   // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
   const float magic = 12582912.0f;
   const Vec<LANES> shifted = x * 1.44269504f + magic;
@@ -225,28 +255,32 @@ struct Row {
     head = exponential<kLanes>(head);
     tail.exponentiate();
   }
-  ATROUS_MEMBER float sum() const { return sum_lanes(head) + tail.sum(); }
+  ATROUS_MEMBER float sum() const {
+    if constexpr (CHANNELS % 4 == 0) {
+      return sum_quad(quad());
+    } else {
+      float total = 0.0f;
+      for (int i = 0; i < kLanes; ++i) total += lane(head, i);
+      return total + tail.sum();
+    }
+  }
+  // Four sums of every fourth channel: vectors are added as long as possible, lanes cost more.
+  ATROUS_MEMBER Vec<4> quad() const {
+    if constexpr (kLanes == 16) {
+      return fold<8>(fold<16>(head)) + tail.quad();
+    } else if constexpr (kLanes == 8) {
+      return fold<8>(head) + tail.quad();
+    } else if constexpr (CHANNELS == 4) {
+      return head;
+    } else {
+      return head + tail.quad();
+    }
+  }
   ATROUS_MEMBER float max() const {
     float m = lane(head, 0);
     for (int i = 1; i < kLanes; ++i) m = lane(head, i) > m ? lane(head, i) : m;
     const float t = tail.max();
     return t > m ? t : m;
-  }
-
- private:
-  static ATROUS_MEMBER float sum_lanes(const Vec<kLanes>& v) {
-    // Halves are added as vectors: a lane at a time would cost more than the exponentials.
-    if constexpr (kLanes == 1) {
-      return lane(v, 0);
-    } else {
-      Row<kLanes / 2> low, high;
-      float parts[kLanes];
-      std::memcpy(parts, &v, sizeof(parts));
-      low.load(parts);
-      high.load(parts + kLanes / 2);
-      low.add(high);
-      return low.sum();
-    }
   }
 };
 
@@ -262,5 +296,6 @@ struct Row<0> {
   ATROUS_MEMBER void subtract(float) {}
   ATROUS_MEMBER void exponentiate() {}
   ATROUS_MEMBER float sum() const { return 0.0f; }
+  ATROUS_MEMBER Vec<4> quad() const { return splat_scalar<4>(0.0f); }
   ATROUS_MEMBER float max() const { return -1e38f; }
 };

@@ -106,6 +106,20 @@ def test_filter_where_keys_exceed_64_bits(oracle: ModuleType) -> None:
     assert np.allclose(_native.filter(features, values), expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("ring", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (9, 14)])
+@pytest.mark.parametrize("std", [0.2, 0.6, 1.0, 3.0, 50.0])
+def test_positions_on_a_grid_with_and_without_holes(
+    oracle: ModuleType, std: float, shape: tuple[int, int], ring: bool
+) -> None:
+    # Below about 0.7 the lattice is finer than the grid: some of its vertices belong to no pixel.
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    features = f32(np.stack([x.ravel() / np.float32(std), y.ravel() / np.float32(2 * std)], 1))
+    values = f32(np.random.default_rng(0).random((len(features), 3)))
+    expected = oracle.Lattice(features, ring=ring).filter(values)
+    assert np.allclose(_native.filter(features, values, ring=ring), expected, atol=TOLERANCE)
+
+
 def test_filter_of_one_point() -> None:
     value = _native.filter(f32([[0.3, 0.1]]), f32([[2.0]]))
     assert value.shape == (1, 1)

@@ -109,6 +109,9 @@ def expand(
     Row live[i] is refined[i]; refined[L] is shared out among the others as clip(p, 1e-5, 1) is.
     """
 
+def release_memory() -> None:
+    """Give the system back what is kept for the next image, at most 256 MB."""
+
 def simd() -> str:
     """Return "avx512", "avx2" or "baseline": what runs here. ATROUS_SIMD lowers it."""
 

@@ -1,0 +1,133 @@
+#include "memory.hpp"
+
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
+namespace atrous {
+namespace {
+
+constexpr std::size_t kHugePage = std::size_t{1} << 21;
+constexpr std::size_t kKept = std::size_t{256} << 20;  // bytes: what an image of 500x375 with 21 classes works with
+constexpr int kSlots = 64;
+
+std::size_t rounded(std::size_t bytes) {
+  const std::size_t unit = bytes >= kHugePage ? kHugePage : 64;
+  if (bytes > ~std::size_t{0} / 2) throw std::bad_alloc();
+  return (bytes + unit - 1) / unit * unit;
+}
+
+void* allocate(std::size_t bytes) {
+#if defined(_WIN32)
+  void* block = _aligned_malloc(bytes, 64);
+#else
+  void* block = std::aligned_alloc(bytes >= kHugePage ? kHugePage : 64, bytes);
+#endif
+  if (block == nullptr) throw std::bad_alloc();
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  // Rows are visited in the order of the lattice, hardly two on a page: with 4 KiB pages the address look-ups would
+  // cost as much as the data.
+  if (bytes >= kHugePage) madvise(block, bytes, MADV_HUGEPAGE);
+#endif
+  return block;
+}
+
+void deallocate(void* block) noexcept {
+#if defined(_WIN32)
+  _aligned_free(block);
+#else
+  std::free(block);
+#endif
+}
+
+// A new block costs more than the work in it: the system clears every page, and a third of the time for an image went
+// there. So blocks are kept, up to a bound, for the next image or the next step of this one.
+class Store {
+ public:
+  void* take(std::size_t& bytes) noexcept {
+    const std::lock_guard<std::mutex> lock(mutex);
+    int best = -1;
+    for (int i = 0; i < count_; ++i) {
+      const bool fits = slots_[i].bytes >= bytes && slots_[i].bytes - bytes <= bytes / 2 + 2 * kHugePage;
+      if (fits && (best < 0 || slots_[i].bytes < slots_[best].bytes)) best = i;
+    }
+    if (best < 0) return nullptr;
+    void* block = slots_[best].block;
+    bytes = slots_[best].bytes;
+    remove(best);
+    return block;
+  }
+
+  bool keep(void* block, std::size_t bytes) noexcept {
+    if (bytes < kHugePage || bytes > kKept) return false;
+    const std::lock_guard<std::mutex> lock(mutex);
+    while (count_ > 0 && (count_ == kSlots || kept_ + bytes > kKept)) {
+      deallocate(slots_[0].block);  // the oldest
+      remove(0);
+    }
+    slots_[count_++] = {block, bytes};
+    kept_ += bytes;
+    return true;
+  }
+
+  void clear() noexcept {
+    const std::lock_guard<std::mutex> lock(mutex);
+    for (int i = 0; i < count_; ++i) deallocate(slots_[i].block);
+    count_ = 0;
+    kept_ = 0;
+  }
+
+  std::mutex mutex;
+
+ private:
+  struct Slot {
+    void* block;
+    std::size_t bytes;
+  };
+
+  void remove(int slot) noexcept {
+    kept_ -= slots_[slot].bytes;
+    for (int i = slot + 1; i < count_; ++i) slots_[i - 1] = slots_[i];
+    --count_;
+  }
+
+  Slot slots_[kSlots];
+  int count_ = 0;
+  std::size_t kept_ = 0;
+};
+
+// Never destroyed: arrays may be released while the process ends.
+Store& store() {
+  static Store* const shared = [] {
+    auto* made = new Store;
+#if !defined(_WIN32)
+    static Store* forking = made;
+    pthread_atfork([] { forking->mutex.lock(); }, [] { forking->mutex.unlock(); }, [] { forking->mutex.unlock(); });
+#endif
+    return made;
+  }();
+  return *shared;
+}
+
+}  // namespace
+
+void* acquire_block(std::size_t& bytes) {
+  bytes = rounded(bytes);
+  if (bytes >= kHugePage)
+    if (void* block = store().take(bytes)) return block;
+  return allocate(bytes);
+}
+
+void release_block(void* block, std::size_t bytes) noexcept {
+  if (block != nullptr && !store().keep(block, bytes)) deallocate(block);
+}
+
+void release_memory() noexcept { store().clear(); }
+
+}  // namespace atrous
