@@ -204,6 +204,7 @@ def draw_panel(axis: Any, title: str, rows: list[dict[str, Any]]) -> None:
     bars = axis.barh(names, medians, color=colours, xerr=spread, error_kw={"elinewidth": 0.8})
     axis.bar_label(bars, [f" {median:.3g} s" for median in medians], fontsize=7, padding=2)
     axis.set_xscale("log")
+    axis.xaxis.set_minor_formatter("")  # the bars bear their numbers
     axis.set_xlim(min(medians) / 2, max(medians) * 4)
     axis.set_title(title, fontsize=9)
     axis.invert_yaxis()
