@@ -7,6 +7,7 @@
 #include <limits>
 #include <stdexcept>
 
+#include "features.hpp"
 #include "parallel.hpp"
 
 namespace atrous {
@@ -29,115 +30,6 @@ class Stopwatch {
   double start_;
 };
 
-// ---- features ----
-
-class GridFeatures : public Features {
- public:
-  GridFeatures(std::size_t height, std::size_t width, float x_std, float y_std)
-      : height_(height), width_(width), x_std_(x_std), y_std_(y_std) {}
-  int dimensions() const override { return 2; }
-  void bounds(float* low_high, int) const override {
-    const float far[2] = {static_cast<float>(width_ - 1) / x_std_, static_cast<float>(height_ - 1) / y_std_};
-    for (int k = 0; k < 2; ++k) {
-      low_high[2 * k] = std::min(0.0f, far[k]);
-      low_high[2 * k + 1] = std::max(0.0f, far[k]);
-      if (!(std::fabs(far[k]) < 1e30f)) low_high[2 * k] = std::numeric_limits<float>::quiet_NaN();
-    }
-  }
-  void fill(const std::uint32_t* pixels, std::size_t first, std::size_t count, float* out,
-            std::size_t stride) const override {
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::uint32_t pixel = pixel_at(pixels, first + i);
-      const auto width = static_cast<std::uint32_t>(width_);
-      out[i] = static_cast<float>(pixel % width) / x_std_;
-      out[stride + i] = static_cast<float>(pixel / width) / y_std_;
-    }
-  }
-
- protected:
-  static std::uint32_t pixel_at(const std::uint32_t* pixels, std::size_t i) {
-    return pixels != nullptr ? pixels[i] : static_cast<std::uint32_t>(i);
-  }
-  std::size_t height_, width_;
-  float x_std_, y_std_;
-};
-
-// Lowest and highest value of each of `columns` interleaved columns; NaN where any value is not finite.
-template <class Value>
-void column_bounds(const Value* values, std::size_t rows, int columns, const float* stds, float* low_high) {
-  for (int k = 0; k < columns; ++k) {
-    float low = std::numeric_limits<float>::infinity(), high = -low;
-    bool finite = true;
-    for (std::size_t i = 0; i < rows; ++i) {
-      const float value = static_cast<float>(values[i * columns + k]);
-      finite = finite && std::fabs(value) <= std::numeric_limits<float>::max();
-      low = std::min(low, value);
-      high = std::max(high, value);
-    }
-    if (stds != nullptr) {
-      low /= stds[k];
-      high /= stds[k];
-    }
-    low_high[2 * k] = finite ? std::min(low, high) : std::numeric_limits<float>::quiet_NaN();
-    low_high[2 * k + 1] = std::max(low, high);
-  }
-}
-
-template <class Pixel>
-class ImageFeatures : public GridFeatures {
- public:
-  ImageFeatures(std::size_t height, std::size_t width, float x_std, float y_std, const Pixel* image, int channels,
-                const float* stds)
-      : GridFeatures(height, width, x_std, y_std),
-        channels_(channels),
-        image_(image, image + height * width * channels),
-        stds_(stds, stds + channels) {}
-  int dimensions() const override { return 2 + channels_; }
-  void bounds(float* low_high, int threads) const override {
-    GridFeatures::bounds(low_high, threads);
-    column_bounds(image_.data(), height_ * width_, channels_, stds_.data(), low_high + 4);
-  }
-  void fill(const std::uint32_t* pixels, std::size_t first, std::size_t count, float* out,
-            std::size_t stride) const override {
-    GridFeatures::fill(pixels, first, count, out, stride);
-    for (int k = 0; k < channels_; ++k) {
-      const float std = stds_[k];
-      float* row = out + (2 + k) * stride;
-      for (std::size_t i = 0; i < count; ++i)
-        row[i] = static_cast<float>(image_[std::size_t{pixel_at(pixels, first + i)} * channels_ + k]) / std;
-    }
-  }
-
- private:
-  int channels_;
-  std::vector<Pixel> image_;
-  std::vector<float> stds_;
-};
-
-class PointFeatures : public Features {
- public:
-  PointFeatures(const float* features, std::size_t count, int dimensions)
-      : count_(count), dimensions_(dimensions), features_(count * dimensions) {
-    std::memcpy(features_.data(), features, sizeof(float) * count * dimensions);
-  }
-  int dimensions() const override { return dimensions_; }
-  void bounds(float* low_high, int) const override {
-    column_bounds(features_.data(), count_, dimensions_, nullptr, low_high);
-  }
-  void fill(const std::uint32_t* points, std::size_t first, std::size_t count, float* out,
-            std::size_t stride) const override {
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::size_t point = points != nullptr ? points[first + i] : first + i;
-      for (int k = 0; k < dimensions_; ++k) out[k * stride + i] = features_[point * dimensions_ + k];
-    }
-  }
-
- private:
-  std::size_t count_;
-  int dimensions_;
-  Buffer<float> features_;
-};
-
 }  // namespace
 
 struct MeanField::Term {
@@ -145,7 +37,6 @@ struct MeanField::Term {
   CompatibilityMatrix compatibility;
   Normalization normalization;
   Lattice lattice;
-  float alpha = 1.0f;
   Buffer<float> ones;  // the filtered vector of ones: what the classes of a marginal sum to
   // Potts with strength w towards all classes but the last, w * ratio towards the last: [-w, ..., -w, -w ratio].
   bool is_potts = false;
@@ -165,6 +56,7 @@ MeanField::MeanField(int num_classes, std::size_t num_points, std::size_t height
   if (num_points >= kMaxPoints) throw std::invalid_argument("more than 2^31 points are not possible");
   if (height != 0 && (height > num_points || height * width != num_points))
     throw std::invalid_argument("height times width must be the number of points");
+  choose_order();
 }
 
 MeanField::~MeanField() = default;
@@ -205,7 +97,7 @@ void MeanField::read_unary(Read read) {
         throw std::invalid_argument(
             "the unary energies must be numbers above -infinity, with a finite one for each point");
       for (std::size_t i = 0; i < count; ++i) {
-        const std::size_t p = first + i;
+        const std::size_t p = place_of(first + i);
         float* row = log_unary_.data() + p * channels;
         for (int c = 0; c < rows; ++c) row[c] = std::max(lowest[i] - block[c * count + i], kLogZero);
         for (std::size_t c = rows; c < channels; ++c) row[c] = kLogPad;
@@ -214,7 +106,6 @@ void MeanField::read_unary(Read read) {
       }
     }
   });
-  unary_ordered_ = false;
   has_unary_ = true;
 }
 
@@ -272,7 +163,6 @@ void MeanField::set_probabilities(const float* probabilities, std::size_t num_ro
 void MeanField::clear_unary() {
   has_unary_ = false;
   log_unary_ = Buffer<float>();
-  unary_ordered_ = false;
 }
 
 // ---- terms ----
@@ -312,15 +202,15 @@ void MeanField::add_term(std::unique_ptr<Features> features, CompatibilityMatrix
 void MeanField::add_positions(float x_std, float y_std, CompatibilityMatrix compatibility,
                               Normalization normalization) {
   need_grid("add_positions");
-  add_term(std::make_unique<GridFeatures>(height_, width_, x_std, y_std), std::move(compatibility), normalization);
+  add_term(grid_features(height_, width_, x_std, y_std), std::move(compatibility), normalization);
 }
 
 template <class Pixel>
 void MeanField::add_image(const Pixel* image, int channels, float x_std, float y_std, const float* stds,
                           CompatibilityMatrix compatibility, Normalization normalization) {
   need_grid("add_image");
-  add_term(std::make_unique<ImageFeatures<Pixel>>(height_, width_, x_std, y_std, image, channels, stds),
-           std::move(compatibility), normalization);
+  add_term(image_features(height_, width_, x_std, y_std, image, channels, stds), std::move(compatibility),
+           normalization);
 }
 
 template void MeanField::add_image<float>(const float*, int, float, float, const float*, CompatibilityMatrix,
@@ -330,80 +220,63 @@ template void MeanField::add_image<std::uint8_t>(const std::uint8_t*, int, float
 
 void MeanField::add_features(const float* features, int dimensions, CompatibilityMatrix compatibility,
                              Normalization normalization) {
-  add_term(std::make_unique<PointFeatures>(features, num_points_, dimensions), std::move(compatibility),
-           normalization);
+  add_term(point_features(features, num_points_, dimensions), std::move(compatibility), normalization);
 }
 
 // ---- preparation: all that does not depend on the marginals ----
 
 // Pixels are worked on tile by tile, so that the vertices of a tile stay in the cache while it needs them.
 void MeanField::choose_order() {
-  order_chosen_ = true;
   if (height_ == 0 || (height_ <= kTile && width_ <= kTile)) return;
   order_ = Buffer<std::uint32_t>(num_points_);
-  std::uint32_t* out = order_.data();
-  for (std::size_t top = 0; top < height_; top += kTile)
-    for (std::size_t left = 0; left < width_; left += kTile)
-      for (std::size_t y = top; y < std::min(top + kTile, height_); ++y)
-        for (std::size_t x = left; x < std::min(left + kTile, width_); ++x)
-          *out++ = static_cast<std::uint32_t>(y * width_ + x);
+  for (std::size_t pixel = 0; pixel < num_points_; ++pixel) order_[place_of(pixel)] = static_cast<std::uint32_t>(pixel);
+}
+
+std::size_t MeanField::place_of(std::size_t pixel) const {
+  if (height_ == 0) return pixel;
+  const std::size_t y = pixel / width_, x = pixel % width_;
+  const std::size_t top = y / kTile * kTile, left = x / kTile * kTile;
+  const std::size_t rows = std::min(kTile, height_ - top), columns = std::min(kTile, width_ - left);
+  return top * width_ + left * rows + (y - top) * columns + (x - left);
 }
 
 void MeanField::build(Term& term) {
-  Stopwatch watch(timings_["build"]);
-  const std::uint32_t* order = order_.empty() ? nullptr : order_.data();
-  term.lattice = build_lattice(*term.features, num_points_, order, ring_, threads_);
-  term.features.reset();
+  const bool is_symmetric = term.normalization == Normalization::kSymmetric;
+  const bool before = is_symmetric || term.normalization == Normalization::kBefore;
+  const bool after = is_symmetric || term.normalization == Normalization::kAfter;
+  const float gain = alpha(term.features->dimensions());
   Lattice& lattice = term.lattice;
-  term.alpha = lattice.alpha();
-  if (term.normalization == Normalization::kNone) {
-    scale_weights(lattice, nullptr, nullptr, term.alpha, threads_);
-  } else {
-    Buffer<float> norm = filter_ones(lattice, threads_);
-    const bool symmetric = term.normalization == Normalization::kSymmetric;
-    for (float& value : norm) {
-      const float sum = value * term.alpha + 1e-20f;
-      value = symmetric ? 1.0f / std::sqrt(sum) : 1.0f / sum;
-    }
-    const bool before = term.normalization != Normalization::kAfter;
-    const bool after = term.normalization != Normalization::kBefore;
-    scale_weights(lattice, before ? norm.data() : nullptr, after ? norm.data() : nullptr, term.alpha, threads_);
+  lattice = build_lattice(*term.features, num_points_, order_.empty() ? nullptr : order_.data(), ring_, threads_);
+  Buffer<float> norm;
+  if (before || after) norm = filter_ones(lattice, threads_);
+  for (float& value : norm) {
+    const float sum = value * gain + 1e-20f;
+    value = is_symmetric ? 1.0f / std::sqrt(sum) : 1.0f / sum;
   }
+  scale_weights(lattice, before ? norm.data() : nullptr, after ? norm.data() : nullptr, gain, threads_);
   term.ones = filter_ones(lattice, threads_);
+  term.features.reset();
 }
 
 void MeanField::prepare() {
-  if (!order_chosen_) choose_order();
-  for (auto& term : terms_)
-    if (term->features) build(*term);
-  const std::size_t channels = unary_channels_;
-  if (log_unary_.empty()) {  // no unary: all classes alike
-    log_unary_ = Buffer<float>(num_points_ * channels);
-    log_unary_last_ = Buffer<float>(num_points_);
-    unary_shift_ = Buffer<float>(num_points_);
-    for (std::size_t p = 0; p < num_points_; ++p) {
-      for (std::size_t c = 0; c < channels; ++c)
-        log_unary_[p * channels + c] = c + 1 < static_cast<std::size_t>(num_classes_) ? 0.0f : kLogPad;
-      log_unary_last_[p] = unary_shift_[p] = 0.0f;
-    }
-    unary_ordered_ = true;
+  {
+    Stopwatch watch(timings_["build"]);
+    // The last term first: images make larger lattices than positions, and whoever begins with one is helped later.
+    std::vector<Term*> missing;
+    for (auto term = terms_.rbegin(); term != terms_.rend(); ++term)
+      if ((*term)->features) missing.push_back(term->get());
+    parallel_ranges(threads_, missing.size(), 1, [&](std::size_t i, std::size_t) { build(*missing[i]); });
   }
-  if (!unary_ordered_ && !order_.empty()) {
-    Stopwatch watch(timings_["unary"]);
-    Buffer<float> rows(num_points_ * channels), last(num_points_), shift(num_points_);
-    parallel_ranges(threads_, num_points_, kGrain, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t p = begin; p < end; ++p) {
-        const std::size_t pixel = order_[p];
-        std::memcpy(&rows[p * channels], &log_unary_[pixel * channels], sizeof(float) * channels);
-        last[p] = log_unary_last_[pixel];
-        shift[p] = unary_shift_[pixel];
-      }
-    });
-    log_unary_ = std::move(rows);
-    log_unary_last_ = std::move(last);
-    unary_shift_ = std::move(shift);
+  if (!log_unary_.empty()) return;
+  const std::size_t channels = unary_channels_;  // no unary: all classes alike
+  log_unary_ = Buffer<float>(num_points_ * channels);
+  log_unary_last_ = Buffer<float>(num_points_);
+  unary_shift_ = Buffer<float>(num_points_);
+  for (std::size_t p = 0; p < num_points_; ++p) {
+    for (std::size_t c = 0; c < channels; ++c)
+      log_unary_[p * channels + c] = c + 1 < static_cast<std::size_t>(num_classes_) ? 0.0f : kLogPad;
+    log_unary_last_[p] = unary_shift_[p] = 0.0f;
   }
-  unary_ordered_ = true;
 }
 
 std::vector<std::size_t> MeanField::vertices() {
@@ -634,9 +507,9 @@ void expand(const float* refined, const float* probabilities, std::size_t num_ro
 void filter(const float* features, int dimensions, const float* values, int channels, std::size_t num_points,
             float* output, int threads, bool ring) {
   threads = threads > 0 ? threads : max_threads();
-  const PointFeatures source(features, num_points, dimensions);
-  Lattice lattice = build_lattice(source, num_points, nullptr, ring, threads);
-  scale_weights(lattice, nullptr, nullptr, lattice.alpha(), threads);
+  const auto source = point_features(features, num_points, dimensions);
+  Lattice lattice = build_lattice(*source, num_points, nullptr, ring, threads);
+  scale_weights(lattice, nullptr, nullptr, alpha(dimensions), threads);
   const std::size_t row = padded_channels(channels);
   Buffer<float> rows(num_points * row), filtered(lattice.num_vertices * row);
   for (std::size_t p = 0; p < num_points; ++p)

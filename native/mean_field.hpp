@@ -56,6 +56,7 @@ class MeanField {
   void prepare();
   void build(Term& term);
   void choose_order();
+  std::size_t place_of(std::size_t pixel) const;
   void need_grid(const char* what) const;
   template <class Read>
   void read_unary(Read read);
@@ -72,10 +73,8 @@ class MeanField {
   bool ring_;
   int unary_channels_;              // padded length of a row of all classes but the last
   std::vector<std::unique_ptr<Term>> terms_;
-  bool order_chosen_ = false;
   Buffer<std::uint32_t> order_;     // internal place -> pixel; empty: the same
-  Buffer<float> log_unary_, log_unary_last_, unary_shift_;  // in internal order once `unary_ordered_`
-  bool unary_ordered_ = false;
+  Buffer<float> log_unary_, log_unary_last_, unary_shift_;  // in internal order
   bool has_unary_ = false;
   std::map<std::string, double> timings_;
 };

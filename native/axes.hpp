@@ -1,0 +1,35 @@
+// Which vertices of a lattice follow each other along its axes.
+#pragma once
+
+#include <vector>
+
+#include "keys.hpp"
+
+namespace atrous {
+
+// Blur goes axis by axis, but vertices that hang together along two axes are few where colors are noisy: such a
+// neighbourhood goes through both while it is in the cache. Each group of one or two axes has its lists: chains of
+// vertices that follow each other (see Kernels::blur), neighbourhood by neighbourhood, cut into chunks of similar
+// size. Lone vertices are left out, since blur does not change them.
+struct AxisGroup {
+  struct Axis {
+    Buffer<Index> chains;
+    std::size_t length = 0;
+    std::vector<std::size_t> cuts{0};
+  };
+  std::vector<Axis> axes;
+  // Of the first group, where vertices are numbered in its order, so that chunks are ranges of vertices.
+  std::vector<std::size_t> vertex_cuts{0};
+  std::size_t num_chunks() const { return axes[0].cuts.size() - 1; }
+};
+
+// The groups of all axes, in the order of the axes. `number[v]` becomes the place of vertex v in the first group's
+// order, and the groups speak of the vertices by these numbers.
+std::vector<AxisGroup> group_axes(const std::vector<Key64>& keys, const HashTable<Key64>& table,
+                                  const Packing<Key64>& packing, Buffer<Index>& number, int threads);
+std::vector<AxisGroup> group_axes(const std::vector<Key64>& keys, const DirectTable& table,
+                                  const Packing<Key64>& packing, Buffer<Index>& number, int threads);
+std::vector<AxisGroup> group_axes(const std::vector<Key128>& keys, const HashTable<Key128>& table,
+                                  const Packing<Key128>& packing, Buffer<Index>& number, int threads);
+
+}  // namespace atrous
