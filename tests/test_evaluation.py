@@ -6,11 +6,21 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassConfusionMatrix,
+    MulticlassJaccardIndex,
+)
 
 from atrous.data import load_dataset
 from atrous.evaluation import evaluate
 from atrous.labels import LabelSet, voc_palette
-from atrous.metrics import TRIMAP_BANDS_PX, boundary_counts, confusion_matrix
+from atrous.metrics import (
+    TRIMAP_BANDS_PX,
+    boundary_counts,
+    confusion_matrix,
+    distance_to_boundary,
+)
 from atrous.models import create_model
 from atrous.predict import Segmenter
 from atrous.preprocess import Preprocess
@@ -136,3 +146,41 @@ def test_a_report_scores_boundaries_and_bands(segmenter, dataset):
     assert values["trimap"]["1"] == pytest.approx(report.trimap[1], abs=1e-6)
     assert values["boundary_iou"]["dark"] == pytest.approx(report.boundary_iou[0], abs=1e-6)
     assert values["frequency_weighted_iou"] == report.frequency_weighted_iou
+
+
+def test_a_report_equals_torchmetrics_updated_image_by_image(segmenter, dataset):
+    known = {"num_classes": 3, "ignore_index": 255}
+    metrics = {
+        "confusion": MulticlassConfusionMatrix(**known),
+        "iou": MulticlassJaccardIndex(**known, average=None),
+        "miou": MulticlassJaccardIndex(**known),
+        "pixel_accuracy": MulticlassAccuracy(**known, average="micro"),
+        "class_accuracy": MulticlassAccuracy(**known),
+        "frequency_weighted_iou": MulticlassJaccardIndex(**known, average="weighted"),
+    }
+    bands = {band: MulticlassJaccardIndex(**known) for band in TRIMAP_BANDS_PX}
+    for sample in dataset:
+        predicted = torch.from_numpy(segmenter(sample.image).labels).long()
+        truth = torch.from_numpy(sample.labels).long()
+        for metric in metrics.values():
+            metric.update(predicted, truth)
+        distance = distance_to_boundary(sample.labels, farthest_px=40)
+        for band, metric in bands.items():
+            near = torch.from_numpy(distance < band)
+            metric.update(predicted, truth.where(near, 255))
+    report = evaluate(segmenter, dataset)
+    for name, metric in metrics.items():
+        expected = metric.compute().numpy()
+        # torchmetrics has 0 where we have NaN: a class that is nowhere.
+        np.testing.assert_allclose(np.nan_to_num(getattr(report, name)), expected, rtol=1e-6)
+    for band, metric in bands.items():
+        assert report.trimap[band] == pytest.approx(metric.compute().item())
+
+
+def test_the_mean_boundary_iou_leaves_out_what_does_not_occur(segmenter, dataset):
+    report = evaluate(segmenter, dataset)
+    report.boundary[:, 2] = 0
+    assert np.isnan(report.boundary_iou[2])
+    assert report.mean_boundary_iou == pytest.approx(report.boundary_iou[:2].mean())
+    report.boundary[:] = 0
+    assert np.isnan(report.mean_boundary_iou)

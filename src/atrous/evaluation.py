@@ -82,23 +82,31 @@ class Report:
         hits, unions = self.boundary.astype(np.float64)
         return np.divide(hits, unions, out=np.full(hits.shape, np.nan), where=unions > 0)
 
+    @property
+    def mean_boundary_iou(self) -> float:
+        """Mean of `boundary_iou` over the classes that occur."""
+        known = self.boundary_iou[~np.isnan(self.boundary_iou)]
+        return float(known.mean()) if known.size else float("nan")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values; NaN becomes None."""
+        return {
+            "dataset": self.dataset,
+            "images": self.images,
+            "miou": self.miou,
+            "pixel_accuracy": self.pixel_accuracy,
+            "class_accuracy": self.class_accuracy,
+            "frequency_weighted_iou": self.frequency_weighted_iou,
+            "mean_boundary_iou": self.mean_boundary_iou,
+            "iou": self._by_class(self.iou),
+            "boundary_iou": self._by_class(self.boundary_iou),
+            "trimap": {band: _or_none(value) for band, value in self.trimap.items()},
+            "confusion": self.confusion.tolist(),
+        }
+
     def to_json(self) -> str:
-        """Everything as JSON; NaN becomes null."""
-        return json.dumps(
-            {
-                "dataset": self.dataset,
-                "images": self.images,
-                "miou": self.miou,
-                "pixel_accuracy": self.pixel_accuracy,
-                "class_accuracy": self.class_accuracy,
-                "frequency_weighted_iou": self.frequency_weighted_iou,
-                "iou": self._by_class(self.iou),
-                "boundary_iou": self._by_class(self.boundary_iou),
-                "trimap": {band: _or_none(value) for band, value in self.trimap.items()},
-                "confusion": self.confusion.tolist(),
-            },
-            indent=1,
-        )
+        """`to_dict` as JSON."""
+        return json.dumps(self.to_dict(), indent=1)
 
     def _by_class(self, values: Floats) -> dict[str, float | None]:
         return {n: _or_none(v) for n, v in zip(self.label_set.names, values, strict=True)}
@@ -140,7 +148,8 @@ def evaluate(
         segmenter: Network and options.
         dataset: Images with labels; its classes must be the network's.
         variants: Name -> `Segmenter` options that replace the segmenter's own (`scales`, `flip`,
-            `crf`); all are scored from one reading of the data.
+            `crf`); all are scored from one reading of the data, and the network runs once for
+            each image, set of scales and mirror image.
         progress: Called with (images done, images in all) after each image.
 
     Returns:
@@ -149,7 +158,11 @@ def evaluate(
     Raises:
         ValueError: If classes differ, the data set is empty, or an option is unknown.
     """
-    _check(segmenter, dataset)
+    if not len(dataset):
+        raise ValueError(
+            f"{dataset.name}/{dataset.split} holds no images; there is nothing to score"
+        )
+    check_classes(segmenter, dataset.label_set, dataset.name)
     ways = (
         {"": segmenter}
         if variants is None
@@ -159,12 +172,11 @@ def evaluate(
     kinds = (confusion_matrix, trimap_confusions, boundary_counts)
     counts: dict[str, list[Any]] = {name: [0] * len(kinds) for name in ways}
     for done, sample in enumerate(dataset, start=1):
-        for name, way in ways.items():
-            predicted = way(sample.image).labels
+        for name, result in segmenter.segment_in_ways(sample.image, ways).items():
             for index, count in enumerate(kinds):
                 counts[name][index] += count(
                     sample.labels,
-                    predicted,
+                    result.labels,
                     num_classes=classes,
                     ignore_index=dataset.label_set.ignore_index,
                 )
@@ -178,15 +190,12 @@ def evaluate(
     return reports[""] if variants is None else reports
 
 
-def _check(segmenter: Segmenter, dataset: Dataset) -> None:
-    if not len(dataset):
-        raise ValueError(
-            f"{dataset.name}/{dataset.split} holds no images; there is nothing to score"
-        )
-    ours, theirs = segmenter.entry.label_set.names, dataset.label_set.names
+def check_classes(segmenter: Segmenter, label_set: LabelSet, name: str) -> None:
+    """Refuse a data set, called `name`, of other classes than the network's."""
+    ours, theirs = segmenter.entry.label_set.names, label_set.names
     if ours != theirs:
         raise ValueError(
             f"the network's {len(ours)} classes ({', '.join(ours[:4])}, …) are not the "
-            f"{len(theirs)} of {dataset.name} ({', '.join(theirs[:4])}, …); use weights that were "
-            "trained on its classes"
+            f"{len(theirs)} of {name} ({', '.join(theirs[:4])}, …); use weights that were trained "
+            "on its classes"
         )

@@ -56,8 +56,10 @@ def make_output(output: Path) -> None:
 
 
 @contextmanager
-def images_progress(total: int) -> Generator[Callable[[], None]]:
+def images_progress(total: int, what: str = "") -> Generator[Callable[[], None]]:
     """Show how many images are done, how many a second, and how long it still takes.
+
+    `what` is being done with them stands in front.
 
     On a terminal this is a bar; elsewhere a line on stderr every ten seconds.
 
@@ -70,6 +72,7 @@ def images_progress(total: int) -> Generator[Callable[[], None]]:
     start = shown = time.perf_counter()
     done = 0
     columns = (
+        TextColumn(what),
         *Progress.get_default_columns()[1:2],
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
@@ -88,7 +91,10 @@ def images_progress(total: int) -> Generator[Callable[[], None]]:
             if not is_terminal and now - shown > QUIET_S:
                 shown = now
                 left = _duration((total - done) / per_second)
-                click.echo(f"{done} of {total}, {per_second:.2f} images/s, {left} left", err=True)
+                begin = f"{what}: " if what else ""
+                click.echo(
+                    f"{begin}{done} of {total}, {per_second:.2f} images/s, {left} left", err=True
+                )
 
         yield advance
 

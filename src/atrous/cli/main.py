@@ -21,6 +21,7 @@ COMMANDS = {
     "crf": ("atrous.cli.crf", "Refine any model's scores, or label masks, with the dense CRF."),
     "train": ("atrous.cli.train", "Train a network from a recipe."),
     "evaluate": ("atrous.cli.evaluate", "Score weights on a labelled data set."),
+    "tune-crf": ("atrous.cli.tune_crf", "Find a network's CRF parameters, and what they gain."),
     "doctor": ("atrous.cli.doctor", "Say whether a data set on disk will train."),
     "weights": ("atrous.cli.weights", "List weights, their licences and where to get more."),
     "convert": (

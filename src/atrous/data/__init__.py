@@ -8,9 +8,9 @@ from os import PathLike
 from pathlib import Path
 
 from .ade20k import load_ade20k
-from .base import Dataset, MissingFilesError, Pair, Sample, UnknownSplitError
+from .base import Dataset, MissingFilesError, Pair, Photos, Sample, UnknownSplitError
 from .camvid import load_camvid
-from .cityscapes import load_cityscapes
+from .cityscapes import list_cityscapes_photos, load_cityscapes
 from .coco_stuff10k import load_coco_stuff10k
 from .coco_stuff164k import load_coco_stuff164k
 from .folder import load_folder
@@ -18,7 +18,7 @@ from .gta5 import load_gta5
 from .pascal_context import load_pascal_context
 from .person_part import load_person_part
 from .synthia import load_synthia
-from .voc2012 import load_voc2012
+from .voc2012 import list_voc2012_photos, load_voc2012
 from .voc2012_aug import load_voc2012_aug
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
@@ -34,6 +34,12 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "gta5": load_gta5,
     "synthia": load_synthia,
     "folder": load_folder,
+}
+
+# Those whose organisers score what is sent in; their test split has no labels.
+PHOTO_LISTS: dict[str, Callable[..., Photos]] = {
+    "voc2012": list_voc2012_photos,
+    "cityscapes": list_cityscapes_photos,
 }
 
 # What trains and what is scored, where that is not train and val.
@@ -63,10 +69,34 @@ def load_dataset(name: str, root: str | PathLike[str], *, split: str) -> Dataset
         FileNotFoundError: If the folder, the split's list or a file of it is missing.
     """
     check_name(name)
+    return DATASETS[name](_check_root(root), split=split)
+
+
+def _check_root(root: str | PathLike[str]) -> Path:
     path = Path(root).expanduser()
     if not path.is_dir():
         raise FileNotFoundError(f"{path} is not a folder; give the one that holds the data set")
-    return DATASETS[name](path, split=split)
+    return path
+
+
+def list_photos(name: str, root: str | PathLike[str], *, split: str) -> Photos:
+    """List the photos of a split that need have no labels, such as the test split of a server.
+
+    Args:
+        name: `voc2012` or `cityscapes`.
+        root: The folder that its archives were unpacked into.
+        split: Which images, e.g. `test`.
+
+    Raises:
+        ValueError: If the name is unknown or has no server, or the split is unknown.
+        FileNotFoundError: If the folder, the split's list or a photo is missing.
+    """
+    check_name(name)
+    if name not in PHOTO_LISTS:
+        raise ValueError(
+            f"{name} has no server that scores submissions; {' and '.join(PHOTO_LISTS)} have"
+        )
+    return PHOTO_LISTS[name](_check_root(root), split=split)
 
 
 def check_name(name: str) -> None:
@@ -79,12 +109,15 @@ def check_name(name: str) -> None:
 
 __all__ = [
     "DATASETS",
+    "PHOTO_LISTS",
     "Dataset",
     "MissingFilesError",
     "Pair",
+    "Photos",
     "Sample",
     "UnknownSplitError",
     "check_name",
+    "list_photos",
     "load_dataset",
     "usual_splits",
 ]

@@ -40,6 +40,23 @@ class Pair:
     labels: Path
 
 
+@dataclass(frozen=True)
+class Photos:
+    """The photos of a split, with or without labels on disk.
+
+    Attributes:
+        name: Registered name of the data set.
+        split: Split name.
+        label_set: The data set's classes.
+        paths: Identifier -> file, in the order of the split.
+    """
+
+    name: str
+    split: str
+    label_set: LabelSet
+    paths: Mapping[str, Path]
+
+
 class MissingFilesError(FileNotFoundError):
     """Some files of a split are not there.
 

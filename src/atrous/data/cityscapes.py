@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .base import Dataset, check_split, find_folder, pair_files
+from .base import Dataset, Photos, check_split, find_folder, pair_files
 from .label_files import MappedReader
 from .street import CITYSCAPES, label_id_table
 
@@ -22,15 +22,27 @@ def load_cityscapes(root: Path, *, split: str) -> Dataset:
         ValueError: If there is no such split.
         FileNotFoundError: If a folder or a file is missing.
     """
-    check_split("cityscapes", split, ("train", "val", "test"))
+    photos = list_cityscapes_photos(root, split=split)
     images = find_folder(root, f"leftImg8bit/{split}")
     labels = find_folder(root, f"gtFine/{split}")
-    image_of = {_name(path, IMAGE_END): path for path in sorted(images.glob(f"*/*{IMAGE_END}"))}
     labels_of = {_name(path, LABEL_END): path for path in labels.glob(f"*/*{LABEL_END}")}
-    if not image_of:
-        raise FileNotFoundError(f"{images} holds no CITY/*{IMAGE_END}; unpack leftImg8bit there")
-    pairs = pair_files(list(image_of), image_of, labels_of, images=images, labels=labels)
+    pairs = pair_files(list(photos.paths), photos.paths, labels_of, images=images, labels=labels)
     return Dataset("cityscapes", split, CITYSCAPES, pairs, read_labels=READER)
+
+
+def list_cityscapes_photos(root: Path, *, split: str) -> Photos:
+    """List leftImg8bit/SPLIT/CITY/*_leftImg8bit.png alone.
+
+    Raises:
+        ValueError: If there is no such split.
+        FileNotFoundError: If the folder is missing or holds no photo.
+    """
+    check_split("cityscapes", split, ("train", "val", "test"))
+    images = find_folder(root, f"leftImg8bit/{split}")
+    paths = {_name(path, IMAGE_END): path for path in sorted(images.glob(f"*/*{IMAGE_END}"))}
+    if not paths:
+        raise FileNotFoundError(f"{images} holds no CITY/*{IMAGE_END}; unpack leftImg8bit there")
+    return Photos("cityscapes", split, CITYSCAPES, paths)
 
 
 def _name(path: Path, end: str) -> str:

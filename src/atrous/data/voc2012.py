@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .base import Dataset, pair_by_name, read_names
+from .base import (
+    Dataset,
+    MissingFilesError,
+    Photos,
+    check_split,
+    files_by_stem,
+    pair_by_name,
+    read_names,
+)
 from .voc import VOC, find_devkit, list_file
 
 
@@ -22,3 +30,26 @@ def load_voc2012(root: Path, *, split: str) -> Dataset:
     names = read_names(list_file(devkit, "Segmentation", name="voc2012", split=split))
     pairs = pair_by_name(names, devkit / "JPEGImages", devkit / "SegmentationClass")
     return Dataset("voc2012", split, VOC, pairs)
+
+
+def list_voc2012_photos(root: Path, *, split: str) -> Photos:
+    """List the photos alone, for splits without labels too: test.txt comes with VOC2012test.tar.
+
+    Raises:
+        ValueError: If there is no such split.
+        FileNotFoundError: If a folder or a file is missing.
+    """
+    check_split("voc2012", split, ("test", "val", "train", "trainval"))
+    devkit = find_devkit(root, 2012)
+    listing = devkit / "ImageSets/Segmentation" / f"{split}.txt"
+    if split == "test" and not listing.is_file():
+        raise FileNotFoundError(f"{listing} does not exist; unpack VOC2012test.tar into {root}")
+    names, photos = read_names(listing), files_by_stem(devkit / "JPEGImages")
+    missing = [name for name in names if name not in photos]
+    if missing:
+        raise MissingFilesError(
+            f"{len(missing)} photo(s) of {listing.name} are not in {devkit / 'JPEGImages'}, first "
+            f"{missing[0]}; unpack the split's archive",
+            missing,
+        )
+    return Photos("voc2012", split, VOC, {name: photos[name] for name in names})

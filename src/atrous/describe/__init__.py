@@ -1,8 +1,18 @@
-"""Say and show what a network is: a table of its layers, a picture of its architecture."""
+"""Say and show what a network is, and how it scores: layers, architecture, curves."""
 
 from .canvas import checked_suffix
+from .curves import draw_trimap
 from .picture import draw
 from .summary import Block, Layer, Summary, summarise
 from .trace import Scale
 
-__all__ = ["Block", "Layer", "Scale", "Summary", "checked_suffix", "draw", "summarise"]
+__all__ = [
+    "Block",
+    "Layer",
+    "Scale",
+    "Summary",
+    "checked_suffix",
+    "draw",
+    "draw_trimap",
+    "summarise",
+]

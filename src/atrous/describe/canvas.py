@@ -1,4 +1,4 @@
-"""Shapes on paper: the one place that knows matplotlib."""
+"""Shapes on paper, for the pictures of networks."""
 
 from __future__ import annotations
 

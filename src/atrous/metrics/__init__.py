@@ -1,5 +1,6 @@
 """Scores of label maps; numpy alone."""
 
+from .bootstrap import Gain, bootstrap_gain, iou_counts
 from .boundary import (
     TRIMAP_BANDS_PX,
     boundary_counts,
@@ -17,11 +18,14 @@ from .confusion import (
 
 __all__ = [
     "TRIMAP_BANDS_PX",
+    "Gain",
+    "bootstrap_gain",
     "boundary_counts",
     "class_accuracy",
     "confusion_matrix",
     "distance_to_boundary",
     "frequency_weighted_iou",
+    "iou_counts",
     "miou",
     "per_class_iou",
     "pixel_accuracy",

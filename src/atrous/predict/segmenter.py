@@ -6,7 +6,7 @@ import copy
 import difflib
 import os
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,8 @@ from .refinement import choose_crf
 from .segmentation import Segmentation
 
 Photo = StrPath | Image.Image | NDArray[np.uint8]
+# Logits of (scales, 1 for the mirror image else 0), of one photo or batch.
+_Known = dict[tuple[tuple[float, ...], int], Tensor]
 
 
 class Segmenter:
@@ -155,6 +157,33 @@ class Segmenter:
                 batch = []
         yield from self._segment(batch)
 
+    def segment_in_ways(
+        self, photo: Photo, ways: Mapping[str, Segmenter]
+    ) -> dict[str, Segmentation]:
+        """Label one photo in several ways, running the network once for what they share.
+
+        Ways that differ in the CRF alone share everything before it; one with `flip` takes the
+        upright half from one without, where both have the same scales.
+
+        Args:
+            photo: As for one call.
+            ways: Name -> segmenter of this network, as `with_options` makes them.
+
+        Returns:
+            Name -> what that segmenter alone would give. `timings` hold what was run for it.
+
+        Raises:
+            ValueError: If a way has another network; and as for one call.
+        """
+        for name, way in ways.items():
+            if way.model.backbone is not self.model.backbone or way.entry is not self.entry:
+                raise ValueError(
+                    f"the way {name!r} has another network; make it with `with_options`"
+                )
+        decoded = self._decode(photo)
+        known: _Known = {}
+        return {name: way._segment([decoded], known)[0] for name, way in ways.items()}
+
     def _decode(self, photo: Photo) -> _Decoded:
         start = time.perf_counter()
         if isinstance(photo, np.ndarray):
@@ -168,12 +197,12 @@ class Segmenter:
             )
         return _Decoded(image, time.perf_counter() - start)
 
-    def _segment(self, batch: list[_Decoded]) -> list[Segmentation]:
+    def _segment(self, batch: list[_Decoded], known: _Known | None = None) -> list[Segmentation]:
         if not batch:
             return []
         height, width = batch[0].image.shape[:2]
         try:
-            return self._hops(batch)
+            return self._hops(batch, {} if known is None else known)
         except RuntimeError as error:
             if "memory" not in str(error):
                 raise
@@ -183,8 +212,8 @@ class Segmenter:
             ) from error
 
     @torch.inference_mode()
-    def _hops(self, batch: list[_Decoded]) -> list[Segmentation]:
-        """Take photos of one size from pixels to labels."""
+    def _hops(self, batch: list[_Decoded], known: _Known) -> list[Segmentation]:
+        """Take photos of one size from pixels to labels; `known` scores are not made again."""
         shared = _Stopwatch(self.device)
         images = [decoded.image for decoded in batch]
         with shared.hop("preprocess"):
@@ -192,7 +221,11 @@ class Segmenter:
             if self.flip:
                 views.append(self._tensor([image[:, ::-1] for image in images]))
         with shared.hop("network"):
-            logits = torch.stack([self.model(view) for view in views])  # (views, N, K, h, w)
+            for mirrored, view in enumerate(views):
+                if (self.scales, mirrored) not in known:
+                    known[self.scales, mirrored] = self.model(view)
+            logits = torch.stack([known[self.scales, m] for m in range(len(views))])
+            # logits: (views, N, K, h, w)
         each_s = {hop: seconds / len(batch) for hop, seconds in shared.seconds.items()}
         padded_hw = (views[0].shape[-2], views[0].shape[-1])
         return [

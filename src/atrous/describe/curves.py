@@ -1,0 +1,72 @@
+"""Curves of scores: mean IoU against the width of the band around true boundaries."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from .canvas import INK, MUTED, PAPER, PIXELS_PER_INCH, checked_suffix
+
+# Okabe and Ito's colours, which colour-blind readers tell apart; the yellow is too pale for lines.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+MARKS = "osD^vPX"
+
+
+def draw_trimap(
+    curves: Mapping[str, Mapping[int, float]], path: str | Path, *, title: str = ""
+) -> None:
+    """Draw mean IoU in bands around boundaries, one curve a way of segmenting.
+
+    Args:
+        curves: Name -> (width of the band in pixels -> mean IoU, 0..1), as `Report.trimap`.
+        path: Where to; the suffix .svg, .png or .pdf says in which format.
+        title: What stands above.
+
+    Raises:
+        ValueError: If the suffix is none of these, or there is no curve.
+        ImportError: If matplotlib is not installed (`pip install 'atrous[plot]'`).
+        OSError: If the file cannot be written; what was there stays.
+
+    Source: DeepLab v2's Figure 10.
+    """
+    path = Path(path)
+    suffix = checked_suffix(path)
+    if not curves:
+        raise ValueError("there is no curve to draw; give at least one report's trimap")
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "drawing needs matplotlib, which is not installed; pip install 'atrous[plot]'"
+        ) from error
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained", facecolor=PAPER)
+    axes = figure.add_subplot()
+    for index, (name, curve) in enumerate(curves.items()):
+        axes.plot(
+            list(curve),
+            [100 * value for value in curve.values()],
+            label=name,
+            color=COLOURS[index % len(COLOURS)],
+            marker=MARKS[index % len(MARKS)],
+            # A round of colours later the lines are dashed.
+            linestyle="-" if index < len(COLOURS) else "--",
+            markersize=4,
+            linewidth=1.4,
+        )
+    axes.set_xlabel("width of the band around true boundaries (pixels)", color=INK)
+    axes.set_ylabel("mean IoU in the band (%)", color=INK)
+    axes.set_title(title, color=INK, fontsize="medium")
+    axes.tick_params(colors=MUTED)
+    axes.grid(color="#dde3e8", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="lower right")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with mpl.rc_context({"svg.hashsalt": "atrous"}):
+            figure.savefig(temporary, format=suffix[1:], dpi=PIXELS_PER_INCH)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

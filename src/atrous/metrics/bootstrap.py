@@ -1,0 +1,90 @@
+"""How sure a difference in mean IoU is: resampling the images that it was measured on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .confusion import Counts, Floats
+
+LEVEL = 0.95
+BLOCK = 100  # resamples drawn at a time; bounds the memory
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Mean IoU of the same images before and after a change.
+
+    Attributes:
+        before: Mean IoU before, 0..1.
+        after: Mean IoU after.
+        low: Lower end of the 95 % interval of `after - before`.
+        high: Its upper end.
+        resamples: How many resamples made the interval.
+    """
+
+    before: float
+    after: float
+    low: float
+    high: float
+    resamples: int
+
+    @property
+    def gain(self) -> float:
+        return self.after - self.before
+
+
+def iou_counts(confusion: Counts) -> Counts:
+    """Reduce (K, K) to what adds up to IoU over images: (2, K) intersections and unions."""
+    hits = np.diag(confusion)
+    return np.stack([hits, confusion.sum(0) + confusion.sum(1) - hits])
+
+
+def bootstrap_gain(before: Counts, after: Counts, *, resamples: int = 1000, seed: int = 0) -> Gain:
+    """Measure a gain in mean IoU and how far chance in the choice of images could move it.
+
+    Each resample draws as many images as there are, with replacement, the same for before and
+    after; the interval holds the middle 95 % of the gains (the percentile bootstrap).
+
+    Args:
+        before: (N, 2, K), for each image what `iou_counts` gives.
+        after: (N, 2, K) of the same images.
+        resamples: How many draws.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: If the two differ in shape, or there is no image or draw.
+
+    Source: Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13.
+    """
+    if before.shape != after.shape or before.ndim != 3 or not len(before):
+        raise ValueError(
+            f"counts are {before.shape} before and {after.shape} after; both must be (N, 2, K) of "
+            "the same N images, at least one"
+        )
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}; it must be 1 or more")
+    rng = np.random.default_rng(seed)
+    shares = np.full(len(before), 1 / len(before))
+    gains: list[Floats] = []
+    for start in range(0, resamples, BLOCK):
+        times = rng.multinomial(len(before), shares, min(BLOCK, resamples - start))
+        gains.append(_mious(times, after) - _mious(times, before))
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(np.concatenate(gains), (tail, 1 - tail))
+    once = np.ones((1, len(before)), np.int64)
+    return Gain(
+        float(_mious(once, before)[0]),
+        float(_mious(once, after)[0]),
+        float(low),
+        float(high),
+        resamples,
+    )
+
+
+def _mious(times: Counts, counts: Counts) -> Floats:
+    """Give mean IoU of each resample, (R,), from how often it holds each image, (R, N)."""
+    hits, unions = (times @ counts[:, part] for part in (0, 1))  # (R, K)
+    iou = np.divide(hits, unions, out=np.zeros(hits.shape), where=unions > 0)
+    return iou.sum(1) / np.maximum((unions > 0).sum(1), 1)

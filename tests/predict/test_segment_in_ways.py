@@ -1,0 +1,57 @@
+"""One photo in several ways from as few runs of the network as there are different ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from atrous.predict import Segmenter
+
+from .conftest import Pair
+
+OPTIONS = {
+    "single": {"crf": False},
+    "crf": {"crf": True},
+    "flip+crf": {"crf": True, "flip": True},
+    "msc": {"crf": False, "scales": (1, 0.75, 0.5)},
+    "msc+flip": {"crf": False, "scales": (1, 0.75, 0.5), "flip": True},
+}
+
+
+@pytest.fixture
+def ways(pair: Pair) -> dict[str, Segmenter]:
+    segmenter = Segmenter(pair)
+    return {name: segmenter.with_options(**options) for name, options in OPTIONS.items()}
+
+
+def test_each_way_gives_what_it_gives_alone(ways: dict[str, Segmenter], photo: np.ndarray) -> None:
+    results = ways["single"].segment_in_ways(photo, ways)
+    assert list(results) == list(OPTIONS)
+    for name, way in ways.items():
+        alone = way(photo)
+        np.testing.assert_array_equal(results[name].labels, alone.labels)
+        np.testing.assert_array_equal(results[name].probabilities, alone.probabilities)
+    different = {result.labels.tobytes() for result in results.values()}
+    assert len(different) == len(OPTIONS)
+
+
+def test_the_network_runs_once_for_each_scale_set_and_mirror_image(
+    pair: Pair, ways: dict[str, Segmenter], photo: np.ndarray
+) -> None:
+    runs = []
+    handle = pair[0].backbone.register_forward_hook(lambda *_: runs.append(1))
+    try:
+        ways["single"].segment_in_ways(photo, ways)
+    finally:
+        handle.remove()
+    assert len(runs) == 1 + 1 + 3 + 3
+
+
+def test_ways_of_several_networks_are_refused(
+    make_pair: Callable[..., Pair], pair: Pair, photo: np.ndarray
+) -> None:
+    ways = {"a": Segmenter(pair), "b": Segmenter(make_pair())}
+    with pytest.raises(ValueError, match="the way 'b' has another network; make it with"):
+        ways["a"].segment_in_ways(photo, ways)
