@@ -11,6 +11,11 @@ import click
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set.")
 @click.option(
+    "--val-data",
+    type=click.Path(path_type=Path),
+    help="Folder of the data set that is scored, where the recipe names another one for it.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
@@ -28,6 +33,7 @@ import click
 def command(
     recipe: Path,
     data: Path | None,
+    val_data: Path | None,
     output: Path | None,
     resume: bool,
     device: str,
@@ -47,4 +53,6 @@ def command(
         config = override(config, assignment)
     if data is not None:
         config = override(config, f"data.root={json.dumps(str(data.expanduser()))}")
+    if val_data is not None:
+        config = override(config, f"data.val_root={json.dumps(str(val_data.expanduser()))}")
     train(config, output=output, device=device, resume=resume, say=click.echo)

@@ -26,6 +26,9 @@ class DataConfig:
         root: Its folder; the command line's --data replaces it.
         train_split: Images that train.
         val_split: Images that are scored; never trained on.
+        val_dataset: Name of the data set that is scored, where it is not the one that trains; its
+            classes must be the same.
+        val_root: Its folder, if another; the command line's --val-data replaces it.
         workers: Processes that read ahead.
     """
 
@@ -33,6 +36,8 @@ class DataConfig:
     root: str | None = None
     train_split: str = "train"
     val_split: str = "val"
+    val_dataset: str | None = None
+    val_root: str | None = None
     workers: int = 1
 
 

@@ -34,6 +34,8 @@ from .losses import multiscale_losses
 from .optimizer import freeze, make_optimizer, poly_factor
 
 COARSE_STRIDE = 16
+# What a run may be resumed with another value of: it does not change the weights.
+MAY_DIFFER = ("data.root", "data.val_root", "data.workers", "output.tensorboard")
 
 
 def train(
@@ -342,7 +344,7 @@ def _check_same_recipe(ours: dict[str, Any], theirs: dict[str, Any], where: str)
         other = theirs.get(key)
         if isinstance(value, dict):
             _check_same_recipe(value, other or {}, f"{where}{key}.")
-        elif value != other and f"{where}{key}" not in ("data.root", "data.workers"):
+        elif value != other and f"{where}{key}" not in MAY_DIFFER:
             raise ValueError(
                 f"the checkpoint was made with {where}{key} = {other!r}, the recipe says "
                 f"{value!r}; resume with the same recipe, or start in another folder"
