@@ -78,7 +78,8 @@ def test_a_run_writes_weights_with_their_scores_and_a_log(root, tmp_path):
     ]
     assert logged == [2, 4, 6, 6]
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "best.safetensors", "checkpoint.pt", "log.jsonl", "small.safetensors",
+        "best.safetensors", "checkpoint.pt", "environment.json", "evaluation.json", "log.jsonl",
+        "recipe.toml", "report.html", "small.safetensors",
     ]  # fmt: skip
 
 

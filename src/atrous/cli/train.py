@@ -24,6 +24,11 @@ import click
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run's folder.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps …")
 @click.option(
+    "--tensorboard",
+    is_flag=True,
+    help="Write curves and predictions for TensorBoard into the run's folder.",
+)
+@click.option(
     "--set",
     "assignments",
     multiple=True,
@@ -37,6 +42,7 @@ def command(
     output: Path | None,
     resume: bool,
     device: str,
+    tensorboard: bool,
     assignments: tuple[str, ...],
 ) -> None:
     """Train a network as RECIPE (a TOML file) says.
@@ -55,4 +61,6 @@ def command(
         config = override(config, f"data.root={json.dumps(str(data.expanduser()))}")
     if val_data is not None:
         config = override(config, f"data.val_root={json.dumps(str(val_data.expanduser()))}")
+    if tensorboard:
+        config = override(config, "output.tensorboard=true")
     train(config, output=output, device=device, resume=resume, say=click.echo)

@@ -138,6 +138,8 @@ class OutputConfig:
         only.
         checkpoint_every: Iterations between checkpoints.
         log_every: Iterations between log lines.
+        tensorboard: Write RUN/tensorboard: curves, learning rates, pictures with predictions. It
+            needs the package tensorboard, of the extra `train`.
         half: Store the final weights as float16.
         licence, notice, source: Of the weights, for their entry.
     """
@@ -145,6 +147,7 @@ class OutputConfig:
     evaluate_every: int = 2000
     checkpoint_every: int = 500
     log_every: int = 20
+    tensorboard: bool = False
     half: bool = False
     licence: str = "unknown"
     notice: str = ""
