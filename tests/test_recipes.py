@@ -15,7 +15,7 @@ from atrous.training import TrainConfig, load_recipe
 from atrous.training.build import build_model
 from atrous.training.run import Run
 
-from .data.layouts import WRITERS
+from .data.layouts import WRITERS, write_camvid
 from .data.trees import write_grey, write_photo, write_text
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
@@ -28,12 +28,6 @@ def write_folder(root: Path, names: tuple[str, ...]) -> None:
         write_grey(root / f"labels/{name}.png", [0, 1, len(names) - 1, 255])
         write_text(root / f"splits/{split}.txt", name)
     write_text(root / "classes.txt", *names)
-
-
-def write_camvid(root: Path) -> None:
-    for name, split in (("0001TP_006690", "train"), ("0016E5_07959", "val")):
-        write_photo(root / f"{split}/{name}.png")
-        write_grey(root / f"{split}annot/{name}.png", [0, 10, 11])
 
 
 def write_tree(root: Path, dataset: str, *, recipe: str) -> None:

@@ -91,6 +91,12 @@ def write_ade20k(root: Path) -> None:
         write_grey(base / f"annotations/{folder}/{name}.png", [0, 1, 150])
 
 
+def write_camvid(root: Path) -> None:
+    for name, split in (("0001TP_006690", "train"), ("0016E5_07959", "val")):
+        write_photo(root / f"{split}/{name}.png")
+        write_grey(root / f"{split}annot/{name}.png", [0, 10, 11])
+
+
 def write_gta5(root: Path) -> None:
     for number in (1, 2, 3):
         write_photo(root / f"images/{number:05d}.png")

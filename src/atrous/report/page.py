@@ -35,7 +35,7 @@ _STYLE = (
 pre { background: color-mix(in srgb, var(--line) 35%, transparent); padding: .8rem 1rem;
   border-radius: 6px; overflow-x: auto; font-size: .82rem; }
 .facts td:first-child { white-space: nowrap; color: var(--faint); width: 8rem; }
-.legend span { white-space: nowrap; margin-right: 1rem; }
+.legend > span { white-space: nowrap; margin-right: 1rem; }
 .facts td { text-align: left; overflow-wrap: anywhere; }
 """
 )
