@@ -41,12 +41,14 @@ def test_benchmark_runs_and_says_what_it_ran_on(root: Path, tmp_path: Path, name
     assert not plot or (tmp_path / "plot.png").stat().st_size > 1000
 
 
+@pytest.mark.timeout(300)  # two new processes that load torch; beside other tests, minutes
 def test_training_is_compared_with_a_plain_loop_of_the_same_loss(
     root: Path, tmp_path: Path
 ) -> None:
     write_camvid(tmp_path / "camvid")
     result = tmp_path / "result.json"
     script = [sys.executable, str(root / "benchmarks/training.py"), "--quick", f"--json={result}"]
+    script += ["--contenders=plain PyTorch,atrous coarse"]
     done = subprocess.run(
         [*script, f"--data={tmp_path / 'camvid'}", "--set=model.init=none", "--set=data.workers=0"],
         capture_output=True,
@@ -55,8 +57,8 @@ def test_training_is_compared_with_a_plain_loop_of_the_same_loss(
     )
     assert done.returncode == 0, done.stderr
     content = json.loads(result.read_text())
-    assert [row["name"] for row in content["rows"]] == ["plain PyTorch", "atrous", "atrous coarse"]
+    assert [row["name"] for row in content["rows"]] == ["plain PyTorch", "atrous coarse"]
     assert content["rows"][0]["speedup"] == 1
     assert all(row["peak_mb"] > 50 and row["median_s"] > 0 for row in content["rows"])
-    assert content["rows"][2]["utilisation"] is None
+    assert content["rows"][1]["utilisation"] is None
     assert "| plain PyTorch | " in done.stdout
