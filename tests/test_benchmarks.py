@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from .data.layouts import write_camvid
+
 PHOTOS = Path(__file__).parents[2] / "shared/data/voc12_mini"
 needs_photos = pytest.mark.skipif(
     not PHOTOS.is_dir() and importlib.util.find_spec("skimage") is None,
@@ -37,3 +39,26 @@ def test_benchmark_runs_and_says_what_it_ran_on(root: Path, tmp_path: Path, name
     assert {"commit", "versions", "cpu", "command"} <= set(content["run"])
     assert len(content["rows"]) >= 2
     assert not plot or (tmp_path / "plot.png").stat().st_size > 1000
+
+
+@pytest.mark.timeout(300)  # two new processes that load torch; beside other tests, minutes
+def test_training_is_compared_with_a_plain_loop_of_the_same_loss(
+    root: Path, tmp_path: Path
+) -> None:
+    write_camvid(tmp_path / "camvid")
+    result = tmp_path / "result.json"
+    script = [sys.executable, str(root / "benchmarks/training.py"), "--quick", f"--json={result}"]
+    script += ["--contenders=plain PyTorch,atrous coarse"]
+    done = subprocess.run(
+        [*script, f"--data={tmp_path / 'camvid'}", "--set=model.init=none", "--set=data.workers=0"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    content = json.loads(result.read_text())
+    assert [row["name"] for row in content["rows"]] == ["plain PyTorch", "atrous coarse"]
+    assert content["rows"][0]["speedup"] == 1
+    assert all(row["peak_mb"] > 50 and row["median_s"] > 0 for row in content["rows"])
+    assert content["rows"][1]["utilisation"] is None
+    assert "| plain PyTorch | " in done.stdout

@@ -80,6 +80,10 @@ def test_set_replaces_values_of_the_recipe(root):
         (["train", "nothing.toml"], "nothing.toml does not exist"),
         (["train", "{root}/small.toml"], "give the data set's folder with --data"),
         (["train", "{root}/small.toml", "--set", "optimizer.lr=1"], "unknown key 'optimizer.lr'"),
+        (
+            ["train", "{root}/small.toml", "--data", "{root}/data", "--val-data", "{root}/no"],
+            "no is not a folder",
+        ),
         (["evaluate", "folder", "{root}/nowhere"], "nowhere is not a folder"),
         (["evaluate", "voc", "{root}/data"], "no data set is called 'voc'"),
         (["evaluate", "folder", "{root}/data", "--split", "test"], "splits there: train, val"),

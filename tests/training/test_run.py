@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -77,7 +78,8 @@ def test_a_run_writes_weights_with_their_scores_and_a_log(root, tmp_path):
     ]
     assert logged == [2, 4, 6, 6]
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "best.safetensors", "checkpoint.pt", "log.jsonl", "small.safetensors",
+        "best.safetensors", "checkpoint.pt", "environment.json", "evaluation.json", "log.jsonl",
+        "recipe.toml", "report.html", "small.safetensors",
     ]  # fmt: skip
 
 
@@ -196,6 +198,41 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(root, 
 def test_an_image_in_both_splits_is_refused(root, tmp_path):
     config = recipe(root, data={"val_split": "train"})
     with pytest.raises(ValueError, match=r"4 image\(s\) are in both train and train"):
+        train(config, output=tmp_path, say=quiet)
+
+
+def copy_of(root, tmp_path, *, classes, first="p"):
+    """The same data elsewhere, with other class names and names of images."""
+    other = tmp_path / "other"
+    for folder in ("images", "labels"):
+        (other / folder).mkdir(parents=True)
+        for path in (root / folder).iterdir():
+            shutil.copy(path, other / folder / path.name.replace("p", first, 1))
+    (other / "splits").mkdir()
+    text = (root / "splits/val.txt").read_text().replace("p", first)
+    (other / "splits/val.txt").write_text(text)
+    (other / "classes.txt").write_text("\n".join(classes))
+    return other
+
+
+def test_scores_may_come_from_another_data_set(root, tmp_path):
+    other = copy_of(root, tmp_path, classes=("0", "1"), first="q")
+    config = recipe(root, data={"val_root": str(other)}, optimizer={"iterations": 1})
+    run = Run(config, tmp_path / "run", device="cpu", say=quiet)
+    assert [pair.name for pair in run.val_set.pairs] == ["q4", "q5"]
+    assert run.train_set.pairs[0].image.parent == root / "images"
+
+
+def test_a_data_set_to_score_needs_a_folder_and_the_same_classes(root, tmp_path):
+    config = recipe(root, data={"val_dataset": "camvid"})
+    with pytest.raises(ValueError, match="scores on camvid, .* give its folder with --val-data"):
+        train(config, output=tmp_path, say=quiet)
+    other = copy_of(root, tmp_path, classes=("0", "road"), first="q")
+    config = recipe(root, data={"val_root": str(other)})
+    with pytest.raises(ValueError, match="folder calls class 1 'road', not '1' as folder does"):
+        train(config, output=tmp_path, say=quiet)
+    (other / "classes.txt").write_text("0\n1\n2")
+    with pytest.raises(ValueError, match="folder has 3 classes, not 2 as folder does"):
         train(config, output=tmp_path, say=quiet)
 
 

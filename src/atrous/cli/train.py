@@ -11,6 +11,11 @@ import click
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set.")
 @click.option(
+    "--val-data",
+    type=click.Path(path_type=Path),
+    help="Folder of the data set that is scored, where the recipe names another one for it.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
@@ -18,6 +23,11 @@ import click
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run's folder.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps …")
+@click.option(
+    "--tensorboard",
+    is_flag=True,
+    help="Write curves and predictions for TensorBoard into the run's folder.",
+)
 @click.option(
     "--set",
     "assignments",
@@ -28,9 +38,11 @@ import click
 def command(
     recipe: Path,
     data: Path | None,
+    val_data: Path | None,
     output: Path | None,
     resume: bool,
     device: str,
+    tensorboard: bool,
     assignments: tuple[str, ...],
 ) -> None:
     """Train a network as RECIPE (a TOML file) says.
@@ -47,4 +59,8 @@ def command(
         config = override(config, assignment)
     if data is not None:
         config = override(config, f"data.root={json.dumps(str(data.expanduser()))}")
+    if val_data is not None:
+        config = override(config, f"data.val_root={json.dumps(str(val_data.expanduser()))}")
+    if tensorboard:
+        config = override(config, "output.tensorboard=true")
     train(config, output=output, device=device, resume=resume, say=click.echo)

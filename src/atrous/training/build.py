@@ -13,19 +13,48 @@ from .config import TrainConfig
 
 
 def open_data(config: TrainConfig) -> tuple[Dataset, Dataset]:
-    """Open the splits that train and that are scored; they must not share an image."""
+    """Open the splits that train and that are scored; they must not share an image.
+
+    Raises:
+        ValueError: If a folder is not given, an image is in both splits, or the two data sets have
+            different classes.
+    """
     data = config.data
     if data.root is None:
         raise ValueError("the recipe has no data.root; give the data set's folder with --data")
+    val_name = data.val_dataset or data.dataset
+    if val_name != data.dataset and data.val_root is None:
+        raise ValueError(
+            f"the recipe scores on {val_name}, another data set than it trains on; give its folder "
+            "with --val-data"
+        )
     train_set = load_dataset(data.dataset, data.root, split=data.train_split)
-    val_set = load_dataset(data.dataset, data.root, split=data.val_split)
+    val_set = load_dataset(val_name, data.val_root or data.root, split=data.val_split)
+    _check_same_classes(train_set, val_set)
     shared = {pair.name for pair in train_set.pairs} & {pair.name for pair in val_set.pairs}
+    if data.val_root is not None:  # numbers agree by chance between two folders
+        shared = {name for name in shared if not name.isdecimal()}
     if shared:
         raise ValueError(
             f"{len(shared)} image(s) are in both {data.train_split} and {data.val_split}, such as "
             f"{min(shared)}; scores on them would mean nothing"
         )
     return train_set, val_set
+
+
+def _check_same_classes(train_set: Dataset, val_set: Dataset) -> None:
+    trained, scored = train_set.label_set.names, val_set.label_set.names
+    if trained == scored:
+        return
+    if len(trained) != len(scored):
+        difference = f"has {len(scored)} classes, not {len(trained)}"
+    else:
+        index = next(i for i in range(len(trained)) if trained[i] != scored[i])
+        difference = f"calls class {index} {scored[index]!r}, not {trained[index]!r}"
+    raise ValueError(
+        f"{val_set.name} {difference} as {train_set.name} does; score on a data set with the same "
+        "classes in the same order (a folder's stand in its classes.txt)"
+    )
 
 
 def build_model(config: TrainConfig, num_classes: int) -> DeepLab:

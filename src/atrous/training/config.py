@@ -26,6 +26,9 @@ class DataConfig:
         root: Its folder; the command line's --data replaces it.
         train_split: Images that train.
         val_split: Images that are scored; never trained on.
+        val_dataset: Name of the data set that is scored, where it is not the one that trains; its
+            classes must be the same.
+        val_root: Its folder, if another; the command line's --val-data replaces it.
         workers: Processes that read ahead.
     """
 
@@ -33,6 +36,8 @@ class DataConfig:
     root: str | None = None
     train_split: str = "train"
     val_split: str = "val"
+    val_dataset: str | None = None
+    val_root: str | None = None
     workers: int = 1
 
 
@@ -133,6 +138,8 @@ class OutputConfig:
         only.
         checkpoint_every: Iterations between checkpoints.
         log_every: Iterations between log lines.
+        tensorboard: Write RUN/tensorboard: curves, learning rates, pictures with predictions. It
+            needs the package tensorboard, of the extra `train`.
         half: Store the final weights as float16.
         licence, notice, source: Of the weights, for their entry.
     """
@@ -140,6 +147,7 @@ class OutputConfig:
     evaluate_every: int = 2000
     checkpoint_every: int = 500
     log_every: int = 20
+    tensorboard: bool = False
     half: bool = False
     licence: str = "unknown"
     notice: str = ""

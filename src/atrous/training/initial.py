@@ -28,6 +28,12 @@ def load_initial(model: DeepLab, init: str) -> list[str]:
     if init == "none":
         return [name for name, _ in model.named_parameters()]
     path = _imagenet_file(model) if init == "imagenet" else Path(init)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"model.init is {init}, which does not exist; the first lines of the recipe say where "
+            "such a file comes from. Name its place with --set model.init=PATH, or start from "
+            "random weights with --set model.init=none"
+        )
     if path.suffix == ".safetensors":
         found, _ = read_weights(path)
     else:

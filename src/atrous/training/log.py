@@ -14,6 +14,7 @@ class RunLog:
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
         self.path = path
         self.say = say
+        self.also: Callable[[int, dict[str, Any]], None] | None = None  # receives every line
 
     def rewind(self, iteration: int) -> None:
         """Drop what a killed run logged after the checkpoint that it resumes from."""
@@ -36,6 +37,8 @@ class RunLog:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"iteration": iteration, **values}) + "\n")
         self.say(text)
+        if self.also is not None:
+            self.also(iteration, values)
 
 
 def format_duration(seconds: float) -> str:

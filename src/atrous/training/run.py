@@ -20,10 +20,12 @@ from ..data.transforms import TrainTransform
 from ..evaluation import Report, evaluate
 from ..models import DeepLab
 from ..predict import Segmenter, check_device
+from ..report import write_report
 from ..weights import load_model
 from ..weights.catalog import Entry
 from ..weights.checkpoint import save_weights
 from .allocator import keep_freed_memory
+from .board import Board
 from .build import build_model, count_class_weights, make_preprocess, open_data
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainConfig, load_recipe
@@ -32,8 +34,11 @@ from .interrupt import stop_signals
 from .log import RunLog, format_duration
 from .losses import multiscale_losses
 from .optimizer import freeze, make_optimizer, poly_factor
+from .record import leave_record
 
 COARSE_STRIDE = 16
+# What a run may be resumed with another value of: it does not change the weights.
+MAY_DIFFER = ("data.root", "data.val_root", "data.workers")
 
 
 def train(
@@ -47,8 +52,9 @@ def train(
     """Train a network as a recipe says.
 
     Writes OUTPUT/NAME.safetensors (the final weights with their entry and val scores),
-    OUTPUT/best.safetensors (the best evaluation's), OUTPUT/checkpoint.pt (to resume from) and
-    OUTPUT/log.jsonl. An interrupt or SIGTERM finishes the step, saves and returns.
+    OUTPUT/best.safetensors (the best evaluation's), OUTPUT/checkpoint.pt (to resume from),
+    OUTPUT/log.jsonl and, in the end, OUTPUT/report.html with the files it is made of. An interrupt
+    or SIGTERM finishes the step, saves and returns.
 
     Args:
         recipe: A TOML file, or a `TrainConfig`.
@@ -102,6 +108,7 @@ class Run:
             self.class_weights = self.class_weights.to(self.device)
         self.iteration = 0
         self.best_miou = 0.0
+        self.board: Board | None = None
 
     def execute(self, *, resume: bool) -> Path:
         """Train to the end or to an interrupt; see `train`."""
@@ -113,6 +120,9 @@ class Run:
             self.load_state(load_checkpoint(self.checkpoint_path))
             self.say(f"resuming after iteration {self.iteration}")
         log.rewind(self.iteration)
+        if self.config.output.tensorboard:
+            self.board = Board(self.folder, first_iteration=self.iteration)
+            log.also = self.board.show_values
         with stop_signals() as stopped:
             self._iterate(log, stopped)
         if self.iteration < self.config.optimizer.iterations:
@@ -218,6 +228,8 @@ class Run:
             learning_rate=rate,
             seconds_per_iteration=round(seconds, 3),
         )
+        if self.board is not None:
+            self.board.show_rates(self.iteration, self.optimizer)
 
     def evaluated_model(self) -> DeepLab:
         """The weights that are judged and saved: the moving average where there is one."""
@@ -227,8 +239,11 @@ class Run:
 
     def _evaluate_and_keep(self, log: RunLog) -> None:
         model = self.evaluated_model()
-        report = evaluate(Segmenter((model, self.entry({})), device=str(self.device)), self.val_set)
+        segmenter = Segmenter((model, self.entry({})), device=str(self.device))
+        report = evaluate(segmenter, self.val_set)
         self._log_report(log, report)
+        if self.board is not None:
+            self.board.show_predictions(self.iteration, segmenter, self.val_set)
         if report.miou > self.best_miou:
             self.best_miou = report.miou
             self._save(self.folder / "best.safetensors", model, report)
@@ -246,6 +261,11 @@ class Run:
         if report.miou > self.best_miou:
             self._save(self.folder / "best.safetensors", model, report)
         self.say(f"wrote {path}")
+        if self.board is not None:
+            self.board.show_predictions(self.iteration, segmenter, self.val_set)
+            self.board.close()
+        leave_record(self.folder, self.config, report, device=str(self.device))
+        self.say(f"wrote {write_report(self.folder, device=str(self.device))}")
         return path
 
     def _log_report(self, log: RunLog, report: Report) -> None:
@@ -342,7 +362,7 @@ def _check_same_recipe(ours: dict[str, Any], theirs: dict[str, Any], where: str)
         other = theirs.get(key)
         if isinstance(value, dict):
             _check_same_recipe(value, other or {}, f"{where}{key}.")
-        elif value != other and f"{where}{key}" not in ("data.root", "data.workers"):
+        elif value != other and f"{where}{key}" not in MAY_DIFFER:
             raise ValueError(
                 f"the checkpoint was made with {where}{key} = {other!r}, the recipe says "
                 f"{value!r}; resume with the same recipe, or start in another folder"

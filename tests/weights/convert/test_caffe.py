@@ -233,10 +233,41 @@ def test_other_networks_are_refused(tmp_path: Path) -> None:
         read_foreign(path)
 
 
-def test_vgg_without_scores_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scores", [None, torch.zeros(1000, 1024, 1, 1)])
+def test_vgg_cut_down_keeps_fc6_and_fc7_under_a_new_fc8(
+    tmp_path: Path, make_model: MakeModel, scores: Tensor | None
+) -> None:
+    original = make_model(name="deeplabv2_vgg16", num_classes=4, head="largefov")
+    blobs = vgg_blobs(original, [""])
+    del blobs["fc8_voc12"]
+    if scores is not None:
+        blobs["fc8"] = {0: scores, 1: torch.zeros(1000)}
+    path = tmp_path / "vgg16_20M.caffemodel"
+    write(path, blobs)
+    conversion = read_foreign(path, num_classes=4)
+    assert conversion.is_head_new
+    assert conversion.options["head"] == "largefov"
+    for key, tensor in original.state_dict().items():
+        assert torch.equal(conversion.state[key], tensor) == (".fc8." not in key), key
+
+
+def test_vggs_whole_classifier_is_dropped(tmp_path: Path, make_model: MakeModel) -> None:
+    blobs = vgg_blobs(make_model(name="deeplabv2_vgg16", head="largefov"), [""])
+    blobs = {name: blob for name, blob in blobs.items() if name.startswith("conv")}
+    blobs["fc6"] = {0: torch.zeros(8, 512 * 7 * 7), 1: torch.zeros(8)}
+    blobs["fc7"] = {0: torch.zeros(8, 8), 1: torch.zeros(8)}
+    blobs["fc8"] = {0: torch.zeros(1000, 8), 1: torch.zeros(1000)}
+    path = tmp_path / "VGG_ILSVRC_16_layers.caffemodel"
+    write(path, blobs)
+    conversion = read_foreign(path)
+    assert conversion.is_head_new
+    assert "the classifier of ImageNet (fc6, fc7, fc8) is dropped" in conversion.notes
+
+
+def test_vgg_with_missing_layers_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "vgg16_20M.caffemodel"
     write(path, {"conv1_1": {0: torch.zeros(64, 3, 3, 3), 1: torch.zeros(64)}})
-    with pytest.raises(ValueError, match="has no layer fc8_"):
+    with pytest.raises(ValueError, match=r"24 missing \(backbone.conv1_2.weight"):
         read_foreign(path)
 
 

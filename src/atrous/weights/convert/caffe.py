@@ -35,6 +35,7 @@ UNIT = re.compile(r"(res|bn|scale)([2-5])([a-z])(\d*)_branch(1|2a|2b|2c)")
 BRANCH_NAMES = {"2a": ("conv1", "bn1"), "2b": ("conv2", "bn2"), "2c": ("conv3", "bn3")}
 RESNET_HEAD = re.compile(r"fc1_[A-Za-z]\w*?(?:_c(\d))?")
 IMAGENET_HEAD = "fc1000"
+IMAGENET_CLASSES = 1000
 VGG_CONV = re.compile(r"conv[1-5]_[1-3]")
 VGG_HEAD = re.compile(r"fc([678])(?:_[A-Za-z]\w*?)?(?:_(\d))?")
 
@@ -119,11 +120,10 @@ def _vgg(
     renamed = Renamed()
     for name, blobs in layers.items():
         _add(renamed, name, blobs, _vgg_keys(name))
+    _drop_classifier(renamed)
     branches = len(branch_weights(renamed))
     if branches == 0:
-        raise ValueError(
-            f"{source} has no layer fc8_…: only whole DeepLab VGG-16 networks are read"
-        )
+        return renamed, {"name": "deeplabv2_vgg16", "head": "largefov"}
     if branches == 1:
         head = {"head": "largefov", "atrous_rates": checked_rates(rates or (12,), 1, source=source)}
         return renamed, {"name": "deeplabv2_vgg16", **head}
@@ -134,6 +134,18 @@ def _vgg(
         )
     rates = checked_rates(rates or ASPP_RATES, branches, source=source)
     return renamed, {"name": "deeplabv2_vgg16", "head": "aspp", "atrous_rates": rates}
+
+
+def _drop_classifier(renamed: Renamed) -> None:
+    """Leave out what classifies ImageNet: fc8, and fc6 and fc7 where they were not cut down."""
+    fc6, fc8 = (renamed.tensors.get(f"head.branches.0.{layer}.weight") for layer in ("fc6", "fc8"))
+    is_whole = fc6 is not None and fc6.shape[1:] != (512, 3, 3)
+    layers = ("fc6", "fc7", "fc8") if is_whole else ("fc8",)
+    if not is_whole and (fc8 is None or len(fc8) != IMAGENET_CLASSES):
+        return
+    keys = [k for k in renamed.tensors if k.startswith("head.") and k.split(".")[3] in layers]
+    renamed.drop(keys)
+    renamed.notes.append(f"the classifier of ImageNet ({', '.join(layers)}) is dropped")
 
 
 def _vgg_keys(name: str) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ def finish(
     state = dict(renamed.tensors)
     notes = list(renamed.notes)
     if is_head_new:
-        state |= _new_head(options)
+        state = _new_head(options) | state  # VGG's fc6 and fc7 are kept
         notes.append(
             f"the file is a bare backbone: the head for {options['num_classes']} classes is new "
             "and must be trained"

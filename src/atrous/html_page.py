@@ -1,0 +1,108 @@
+"""Pages for people: one HTML file with its pictures inside, readable without a network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import uuid
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .labels import Colour
+
+_STYLE = """
+:root { --ink: #24292f; --faint: #6e7681; --line: #d8dee4; --paper: #ffffff; --bar: #4a7ebb; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --faint: #9198a1; --line: #3d444d; --paper: #0d1117; --bar: #6ea8e5; }
+}
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+  max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+.faint { color: var(--faint); }
+details { color: var(--faint); } li { overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; } th { font-weight: 600; text-align: right; }
+th, td { padding: .18rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
+  font-variant-numeric: tabular-nums; }
+th:first-child, td:first-child { text-align: left; }
+td.bar { width: 26%; } .bar div { height: .7rem; background: var(--bar); border-radius: 2px; }
+.swatch { display: inline-block; width: .8rem; height: .8rem; border-radius: 2px;
+  margin-right: .5rem; border: 1px solid var(--line); vertical-align: -1px; }
+.sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: .8rem; }
+figure { margin: 0; } img { width: 100%; border-radius: 4px; display: block; }
+figcaption { font-size: .8rem; color: var(--faint); overflow-wrap: anywhere; }
+"""
+
+
+def write_html(path: Path, title: str, body: Sequence[str], *, style: str = "") -> None:
+    """Write a page; it needs no other file.
+
+    Args:
+        path: Where to.
+        title: Plain text, of the page and of its first heading.
+        body: HTML, piece by piece.
+        style: CSS rules beside those that all pages share.
+
+    Raises:
+        OSError: If the file cannot be written; an older one stays.
+    """
+    page = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}{style}</style></head>\n<body>\n"
+        f"<h1>{escape(title)}</h1>\n" + "\n".join(body) + "\n</body></html>\n"
+    )
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:  # name the file that was asked for, not the temporary one
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, bars: Iterable[int] = ()) -> str:
+    """Lay out a table.
+
+    Args:
+        head: Plain text, a cell each.
+        rows: HTML, a cell each.
+        bars: Columns that hold what `bar` gives.
+    """
+    bars = set(bars)
+    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    lines = [
+        "".join(
+            f'<td class="bar">{cell}</td>' if place in bars else f"<td>{cell}</td>"
+            for place, cell in enumerate(row)
+        )
+        for row in rows
+    ]
+    body = "".join(f"<tr>{line}</tr>\n" for line in lines)
+    return f"<table><thead><tr>{top}</tr></thead>\n<tbody>{body}</tbody></table>"
+
+
+def bar(share: float) -> str:
+    """Draw a share of 0..1 as a bar over the width of its cell."""
+    return f'<div style="width:{100 * share:.1f}%"></div>'
+
+
+def class_label(index: int, name: str, colour: Colour) -> str:
+    """Write a class with its colour."""
+    rgb = "rgb({}, {}, {})".format(*colour)
+    return f'<span class="swatch" style="background:{rgb}"></span>{index} {escape(name)}'
+
+
+def figure(picture: NDArray[np.uint8], caption: str) -> str:
+    """Show a picture, (H, W, 3) uint8, inside the page."""
+    encoded = io.BytesIO()
+    Image.fromarray(picture).save(encoded, "JPEG", quality=85)
+    source = "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode("ascii")
+    text = escape(caption)
+    return f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>'

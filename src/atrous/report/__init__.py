@@ -1,0 +1,6 @@
+"""What a training run did, on one page."""
+
+from .page import write_report
+from .record import RunRecord, read_record
+
+__all__ = ["RunRecord", "read_record", "write_report"]

@@ -1,0 +1,107 @@
+"""What a run's folder holds, read back."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..weights.catalog import Entry
+from ..weights.checkpoint import read_entry
+
+LOG, RECIPE, EVALUATION, ENVIRONMENT = (
+    "log.jsonl",
+    "recipe.toml",
+    "evaluation.json",
+    "environment.json",
+)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as its folder tells it; what an unfinished run has not written yet is empty.
+
+    Attributes:
+        folder: Of the run.
+        steps: Log lines of steps: iteration, loss, learning_rate, seconds_per_iteration.
+        scores: Log lines of evaluations: iteration, miou, iou …
+        recipe: The recipe's file as it was run.
+        evaluation: The last evaluation, as `Report.to_json` writes it.
+        environment: Name -> value: versions, device.
+        weights: The file of final weights, if it is there.
+        entry: Its entry.
+    """
+
+    folder: Path
+    steps: tuple[dict[str, Any], ...]
+    scores: tuple[dict[str, Any], ...]
+    recipe: str = ""
+    evaluation: dict[str, Any] = field(default_factory=dict[str, Any])
+    environment: dict[str, Any] = field(default_factory=dict[str, Any])
+    weights: Path | None = None
+    entry: Entry | None = None
+
+    @property
+    def table(self) -> dict[str, Any]:
+        """The recipe's tables."""
+        return tomllib.loads(self.recipe)
+
+    @property
+    def name(self) -> str:
+        """Of the run's weights; the folder's name where the recipe is not there."""
+        return str(self.table.get("name", self.folder.name))
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in the steps that the log tells of."""
+        total, before = 0.0, 0
+        for step in self.steps:
+            total += step.get("seconds_per_iteration", 0.0) * (step["iteration"] - before)
+            before = step["iteration"]
+        return total
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Read a run's folder.
+
+    Raises:
+        FileNotFoundError: If it holds no log.
+        ValueError: If the log cannot be read.
+    """
+    log = folder / LOG
+    if not log.is_file():
+        raise FileNotFoundError(f"{log} does not exist; give the folder of a training run")
+    lines = _read_log(log)
+    recipe = folder / RECIPE
+    text = recipe.read_text(encoding="utf-8") if recipe.is_file() else ""
+    name = str(tomllib.loads(text).get("name", ""))
+    candidates = (folder / f"{name}.safetensors", folder / "best.safetensors")
+    weights = next((path for path in candidates if path.is_file()), None)
+    return RunRecord(
+        folder=folder,
+        steps=tuple(line for line in lines if "loss" in line),
+        scores=tuple(line for line in lines if "miou" in line),
+        recipe=text,
+        evaluation=_read_json(folder / EVALUATION),
+        environment=_read_json(folder / ENVIRONMENT),
+        weights=weights,
+        entry=None if weights is None else read_entry(weights),
+    )
+
+
+def _read_log(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    entries: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entries.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            if number < len(lines):  # the last one may be cut short by a kill
+                raise ValueError(f"{path}, line {number} is no JSON: {error}") from error
+    return entries
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

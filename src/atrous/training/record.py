@@ -1,0 +1,63 @@
+"""What a run leaves beside its weights, for its report and for those who ask later."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .. import __version__
+from ..evaluation import Report
+from ..report.record import ENVIRONMENT, EVALUATION, RECIPE
+from .config import TrainConfig
+
+
+def leave_record(folder: Path, config: TrainConfig, report: Report, *, device: str) -> None:
+    """Write the recipe as it was run, the last evaluation and the environment."""
+    environment = describe_environment(device)
+    for name, text in (
+        (RECIPE, to_toml(config)),
+        (EVALUATION, report.to_json() + "\n"),
+        (ENVIRONMENT, json.dumps(environment, indent=1) + "\n"),
+    ):
+        temporary = folder / f"{name}.partial"
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(folder / name)
+
+
+def describe_environment(device: str) -> dict[str, Any]:
+    """Name what a run's speed and last digits depend on."""
+    is_cuda = torch.device(device).type == "cuda"
+    return {
+        "atrous": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name(device) if is_cuda else device,
+        "threads": torch.get_num_threads(),
+        "system": platform.platform(),
+    }
+
+
+def to_toml(config: TrainConfig) -> str:
+    """Write a recipe as TOML, defaults included; keys without a value are left out."""
+    lines: list[str] = []
+    tables: list[str] = []
+    for key, value in dataclasses.asdict(config).items():
+        if isinstance(value, dict):
+            tables += ["", f"[{key}]", *_assignments(value)]
+        else:
+            lines += _assignments({key: value})
+    return "\n".join([*lines, *tables]) + "\n"
+
+
+def _assignments(values: dict[str, Any]) -> list[str]:
+    # TOML's strings, numbers, lists and booleans are JSON's, but for a surrogate in \u escapes.
+    return [
+        f"{key} = {json.dumps(value, ensure_ascii=False)}"
+        for key, value in values.items()
+        if value is not None
+    ]

@@ -1,0 +1,151 @@
+"""Make a `folder` data set of nine parts of dressed people from Clothing Co-Parsing (CCP).
+
+    python tools/ccp_parts.py CCP OUT
+
+CCP is the folder that the archive unpacked into: photos/NNNN.jpg beside
+annotations/pixel-level/NNNN.mat (variable `groundtruth`), or a copy of it with images/NNNN.jpg and
+labels/NNNN.png, where the PNG holds the same 59 numbers. OUT gets labels/NNNN.png, classes.txt,
+splits/ and a link to the photos.
+
+Of the numbers that end in 1 or 6, those up to 500 are `val` and the others `test`; all other photos
+are `train`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atrous.data.base import files_by_stem
+from atrous.data.mat import read_mat
+from atrous.image_io import read_labels, write_labels
+from atrous.labels import LabelSet, voc_palette
+
+# The data set's numbers (label_list.mat), in order.
+CLASSES = (
+    "null", "accessories", "bag", "belt", "blazer", "blouse", "bodysuit", "boots", "bra",
+    "bracelet", "cape", "cardigan", "clogs", "coat", "dress", "earrings", "flats", "glasses",
+    "gloves", "hair", "hat", "heels", "hoodie", "intimate", "jacket", "jeans", "jumper", "leggings",
+    "loafers", "necklace", "panties", "pants", "pumps", "purse", "ring", "romper", "sandals",
+    "scarf", "shirt", "shoes", "shorts", "skin", "skirt", "sneakers", "socks", "stockings", "suit",
+    "sunglasses", "sweater", "sweatshirt", "swimwear", "t-shirt", "tie", "tights", "top", "vest",
+    "wallet", "watch", "wedges",
+)  # fmt: skip
+
+# A suit is outlined as its jacket, the trousers apart; jumpers and rompers are overalls.
+PARTS: dict[str, tuple[str, ...]] = {
+    "background": ("null",),
+    "hair": ("hair",),
+    "skin": ("skin",),
+    "upper clothes": (
+        "blazer", "blouse", "bra", "cape", "cardigan", "coat", "hoodie", "intimate", "jacket",
+        "shirt", "suit", "sweater", "sweatshirt", "t-shirt", "top", "vest",
+    ),
+    "one-piece": ("bodysuit", "dress", "jumper", "romper", "swimwear"),
+    "lower clothes": (
+        "jeans", "leggings", "panties", "pants", "shorts", "skirt", "socks", "stockings", "tights",
+    ),
+    "shoes": (
+        "boots", "clogs", "flats", "heels", "loafers", "pumps", "sandals", "shoes", "sneakers",
+        "wedges",
+    ),
+    "bag": ("bag", "purse", "wallet"),
+    "accessories": (
+        "accessories", "belt", "bracelet", "earrings", "glasses", "gloves", "hat", "necklace",
+        "ring", "scarf", "sunglasses", "tie", "watch",
+    ),
+}  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Convert the copy of CCP that the command line names."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("ccp", type=Path, help="folder of the data set")
+    parser.add_argument("out", type=Path, help="folder to make")
+    options = parser.parse_args(arguments)
+    try:
+        counts = convert(options.ccp, options.out)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    print(f"{options.out}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+def convert(ccp: Path, out: Path) -> dict[str, int]:
+    """Write OUT; returns the number of photos in each split.
+
+    Raises:
+        FileNotFoundError: If `ccp` has neither layout, or a photo is missing.
+        ValueError: If a label is none of the 59.
+        OSError: If the photos cannot be linked.
+    """
+    photos, annotations, read = find_layout(ccp)
+    image_of, table = files_by_stem(photos), merge_table()
+    palette = LabelSet(tuple(PARTS), voc_palette(len(PARTS)))
+    (out / "labels").mkdir(parents=True, exist_ok=True)
+    (out / "splits").mkdir(exist_ok=True)
+    splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    for name, path in annotations.items():
+        if name not in image_of:
+            raise FileNotFoundError(f"{path} has no photo {photos / name}.jpg; unpack both")
+        labels = read(path)
+        if labels.max() >= len(CLASSES):
+            raise ValueError(f"{path} holds the label {labels.max()}; CCP's are 0-58")
+        write_labels(out / "labels" / f"{name}.png", table[labels], palette)
+        splits[split_of(name)].append(name)
+    for split, names in splits.items():
+        if names:
+            text = "".join(f"{name}\n" for name in names)
+            (out / "splits" / f"{split}.txt").write_text(text, encoding="utf-8")
+    (out / "classes.txt").write_text("".join(f"{name}\n" for name in PARTS), encoding="utf-8")
+    link_photos(photos, out / "images")
+    return {split: len(names) for split, names in splits.items() if names}
+
+
+def find_layout(ccp: Path) -> tuple[Path, dict[str, Path], Callable[[Path], NDArray[Any]]]:
+    """Give the folder of photos, the label file of each number, and what reads one."""
+    pixel_level = ccp / "annotations" / "pixel-level"
+    if pixel_level.is_dir():
+        files = {path.stem: path for path in sorted(pixel_level.glob("*.mat"))}
+        return ccp / "photos", files, lambda path: read_mat(path, "groundtruth").astype(np.uint8)
+    if (ccp / "labels").is_dir():
+        return ccp / "images", files_by_stem(ccp / "labels"), read_labels
+    raise FileNotFoundError(
+        f"{ccp} holds neither annotations/pixel-level/ beside photos/, nor labels/ beside images/; "
+        "give the folder that CCP was unpacked into"
+    )
+
+
+def merge_table() -> NDArray[np.uint8]:
+    """Give the part of each of the 59 classes: (59,) uint8."""
+    part_of = {name: index for index, names in enumerate(PARTS.values()) for name in names}
+    return np.array([part_of[name] for name in CLASSES], np.uint8)
+
+
+def split_of(name: str) -> str:
+    """Say which split a photo's number belongs to."""
+    number = int(name)
+    if number % 5 != 1:
+        return "train"
+    return "val" if number <= 500 else "test"
+
+
+def link_photos(photos: Path, link: Path) -> None:
+    """Make OUT/images the photos' folder, without a copy."""
+    if link.exists():
+        return
+    try:
+        link.symlink_to(photos.resolve(), target_is_directory=True)
+    except OSError as error:
+        raise OSError(f"{link} cannot be made a link ({error}); copy {photos} there") from error
+
+
+if __name__ == "__main__":
+    main()
