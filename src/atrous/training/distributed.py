@@ -148,6 +148,11 @@ def join_processes() -> Generator[Processes]:
         dist.destroy_process_group()
 
 
+def is_first_process() -> bool:
+    """Say whether this process is the one that speaks, before the processes have met."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def is_disconnection(error: RuntimeError) -> bool:
     """Say whether an error means that another process is gone."""
     return isinstance(error, dist.DistError) or "gloo" in str(error)
