@@ -1,5 +1,6 @@
 """Scores of a segmenter on a data set."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 from atrous.data import load_dataset
-from atrous.evaluation import evaluate
+from atrous.evaluation import LeakWarning, describe_leak, evaluate
 from atrous.labels import LabelSet, voc_palette
 from atrous.metrics import TRIMAP_BANDS_PX, boundary_counts, confusion_matrix
 from atrous.models import create_model
@@ -136,3 +137,12 @@ def test_a_report_scores_boundaries_and_bands(segmenter, dataset):
     assert values["trimap"]["1"] == pytest.approx(report.trimap[1], abs=1e-6)
     assert values["boundary_iou"]["dark"] == pytest.approx(report.boundary_iou[0], abs=1e-6)
     assert values["frequency_weighted_iou"] == report.frequency_weighted_iou
+
+
+def test_scores_on_the_training_split_are_warned_about(segmenter, dataset):
+    assert describe_leak(segmenter.entry, dataset) is None
+    segmenter.entry = dataclasses.replace(segmenter.entry, trained_on=("folder/train",))
+    assert describe_leak(segmenter.entry, dataset) is None
+    segmenter.entry = dataclasses.replace(segmenter.entry, trained_on=("folder/val",))
+    with pytest.warns(LeakWarning, match="test was trained on folder/val, which holds images of"):
+        evaluate(segmenter, dataset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,7 @@ def command(
     from rich.progress import Progress
 
     from ..data import load_dataset
-    from ..evaluation import evaluate
+    from ..evaluation import LeakWarning, describe_leak, evaluate
     from ..predict import Segmenter
 
     if output is not None and not output.expanduser().parent.is_dir():
@@ -54,9 +55,14 @@ def command(
     samples = load_dataset(dataset, root, split=split)
     options: dict[str, Any] = {"scales": scales, "flip": flip, "crf": crf}
     segmenter = Segmenter(weights, device=device, **options)
-    with Progress(
-        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-    ) as bar:
+    if leak := describe_leak(segmenter.entry, samples):
+        click.echo(f"Warning: {leak}", err=True)
+    with (
+        warnings.catch_warnings(action="ignore", category=LeakWarning),  # said above, in one line
+        Progress(
+            console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+        ) as bar,
+    ):
         task = bar.add_task(f"{dataset}/{split}", total=len(samples))
         report = evaluate(
             segmenter, samples, progress=lambda done, _: bar.update(task, completed=done)
