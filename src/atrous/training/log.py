@@ -57,9 +57,16 @@ class RunLog:
         temporary.replace(self.path)
 
     def write(self, iteration: int, text: str, **values: Any) -> None:
-        """Log values of an iteration; `text` is what is printed."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"iteration": iteration, **values}) + "\n")
+        """Log values of an iteration; `text` is what is printed.
+
+        Raises:
+            OSError: If the disk is full.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"iteration": iteration, **values}) + "\n")
+        except OSError as error:
+            raise OSError(f"{self.path} could not be written ({error.strerror})") from error
         self.say(text)
 
 

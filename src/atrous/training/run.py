@@ -142,6 +142,7 @@ class Run:
         if self.device.type == "cpu":
             keep_freed_memory()
         log = self.processes.together(lambda: self._open(resume=resume))
+        self.stepper.connect()
         with stop_signals() as stopped:
             self._iterate(log, stopped)
         if self.iteration < self.config.optimizer.iterations:

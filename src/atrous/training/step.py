@@ -125,23 +125,24 @@ class Stepper:
         if config.compute.compile:
             model.backbone.compile()
             model.head.compile()
-        loss = BatchLoss(
+        self.loss: nn.Module = BatchLoss(
             model,
             config,
             class_weights=class_weights,
             processes=processes,
             divides_batch=self.batch_size < config.optimizer.batch_size,
         )
-        self.loss = self._parallel(loss) if processes.count > 1 else loss
         is_scaled = config.compute.precision == "float16"
         self.scaler = torch.amp.GradScaler(device.type, enabled=is_scaled)
 
-    def _parallel(self, loss: BatchLoss) -> DistributedDataParallel:
-        return DistributedDataParallel(
-            loss,
-            device_ids=[self.device.index] if self.device.type == "cuda" else None,
-            gradient_as_bucket_view=True,
-        )
+    def connect(self) -> None:
+        """Join the other processes, once all of them are ready: it waits for them."""
+        if self.processes.count > 1:
+            self.loss = DistributedDataParallel(
+                self.loss,
+                device_ids=[self.device.index] if self.device.type == "cuda" else None,
+                gradient_as_bucket_view=True,
+            )
 
     def step(self, batches: Batches, iteration: int) -> float:
         """Take the step after `iteration` others.
