@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--quick", action="store_true", help="a small network, few samples")
     parser.add_argument("--samples", type=int, default=60)
-    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--json", type=Path, default=RESULTS / "input_speed.json")
     options = parser.parse_args()
     torch.set_num_threads(1)

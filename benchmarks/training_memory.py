@@ -2,6 +2,7 @@
 
     python benchmarks/training_memory.py                  ResNet-101, 321x321, scales 1, 0.75, 0.5
     python benchmarks/training_memory.py --device cuda
+    python benchmarks/training_memory.py --memory-only    all ways at once, a step each, not timed
     python benchmarks/training_memory.py --quick          ResNet-18 at 65x65, to see that it runs
 
 Each way runs in a process of its own, whose peak is counted; the ways take turns. On the CPU memory
@@ -20,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,24 +48,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="processes for each way")
     parser.add_argument("--steps", type=int, default=3, help="timed steps in each process")
     parser.add_argument("--json", type=Path, default=RESULTS / "training_memory.json")
+    parser.add_argument("--memory-only", action="store_true", help="all ways at once, not timed")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
         print(json.dumps(measure(options)))
         return
-    rounds = 1 if options.quick else options.rounds
+    rounds = 1 if options.quick or options.memory_only else options.rounds
     found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
     for _ in range(rounds):
-        for way, results in found.items():
-            results.append(measure_apart(way))
+        with ThreadPoolExecutor(len(WAYS) if options.memory_only else 1) as pool:
+            for way, result in zip(WAYS, pool.map(measure_apart, WAYS), strict=True):
+                found[way].append(result)
     losses = {round(result["loss"], 4) for results in found.values() for result in results}
     assert len(losses) == 1 or options.precision != "float32", f"losses differ: {losses}"
     rows = [summarise(way, results) for way, results in found.items()]
     for row in rows:
-        print(
-            f"{row['way']:<32} {row['peak_mb']:6.0f} MB  {row['median_s']:.2f} s/step  "
-            f"{row['median_cpu_s']:.2f} s of CPU"
-        )
+        print(f"{row['way']:<32} {row['peak_mb']:6.0f} MB", end="")
+        if row["steps"]:
+            print(f"  {row['median_s']:.2f} s/step, {row['median_cpu_s']:.2f} s of CPU", end="")
+        print()
     network, size = case(is_quick=options.quick)
     about = {
         "network": network, "size_hw": [size, size], "scales": [1.0, 0.75, 0.5], "batch": 1,
@@ -86,15 +90,19 @@ def measure_apart(way: str) -> dict[str, Any]:
 def summarise(way: str, results: list[dict[str, Any]]) -> dict[str, Any]:
     seconds = [s for result in results for s in result["seconds"]]
     cpu = [s for result in results for s in result["cpu_seconds"]]
-    return {
+    row = {
         "way": way,
         "peak_mb": max(result["peak_mb"] for result in results),
-        "median_s": statistics.median(seconds),
-        "min_s": min(seconds),
-        "max_s": max(seconds),
-        "median_cpu_s": statistics.median(cpu),
         "steps": len(seconds),
     }
+    if seconds:
+        row |= {
+            "median_s": statistics.median(seconds),
+            "min_s": min(seconds),
+            "max_s": max(seconds),
+            "median_cpu_s": statistics.median(cpu),
+        }
+    return row
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -116,7 +124,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         cpu.append(time.process_time() - start_cpu)
 
     def all_steps() -> None:
-        for _ in range(1 + (1 if options.quick else options.steps)):
+        timed = 0 if options.memory_only else 1 if options.quick else options.steps
+        for _ in range(1 + timed):  # the first one warms up
             step()
 
     peak_mb = peak_memory_mb(all_steps)
