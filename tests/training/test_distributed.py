@@ -17,10 +17,11 @@ import pytest
 import torch
 
 from atrous.training import train
+from atrous.training.build import build_model
 from atrous.training.step import share_batch
 from atrous.weights.checkpoint import read_weights
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 def load(name):
@@ -52,13 +53,23 @@ def pair(tree, tmp_path_factory):
 
 @pytest.mark.parametrize("case", two.CASES)
 def test_two_processes_give_the_weights_of_one(case, tree, pair, tmp_path):
-    path = train(two.config_of(case, tree), output=tmp_path, say=lambda _: None)
+    config = two.config_of(case, tree)
+    path = train(config, output=tmp_path, say=lambda _: None)
     ours, entry = read_weights(path)
     theirs, their_entry = read_weights(pair / case / "small.safetensors")
     assert ours.keys() == theirs.keys()
-    for name, value in ours.items():
-        # Sums in another order: some units in the last place after two steps.
-        torch.testing.assert_close(theirs[name], value, rtol=2e-5, atol=2e-6)
+    torch.manual_seed(config.seed)
+    start = build_model(config, 2).state_dict()
+    for part in ("backbone.", "head.", "learned_upsampling."):
+        names = [n for n in ours if n.startswith(part) and not torch.equal(ours[n], start[n])]
+        if names:
+            moved = torch.cat([(ours[n] - start[n]).ravel() for n in names]).norm()
+            error = torch.cat([(ours[n] - theirs[n]).ravel() for n in names]).norm()
+            # Sums in another order, and weights that round to 2^-24 of themselves. A mean of means
+            # instead of the mean over all known pixels is off by more than a tenth.
+            assert error < 1e-3 * moved, part
+        else:
+            assert part == "learned_upsampling."
     assert entry.metrics == their_entry.metrics
     losses = [line["loss"] for line in trees.logged(tmp_path)[:2]]
     assert [line["loss"] for line in trees.logged(pair / case)[:2]] == pytest.approx(losses, 1e-4)

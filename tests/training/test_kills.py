@@ -28,7 +28,7 @@ CHANGES = (
 )  # fmt: skip
 PROOF = Path(__file__).parents[2] / "docs/proofs/training_kills.md"
 posix = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs the signals of POSIX")
-pytestmark = [posix, pytest.mark.timeout(900)]
+pytestmark = [posix, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")

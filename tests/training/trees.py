@@ -44,7 +44,7 @@ workers = 0
 crop_hw = [33, 33]
 scales = [1.0]
 [model]
-name = "deeplabv2_resnet18"
+name = "deeplabv2_efficientnet_lite0"
 head = "conv1x1"
 [optimizer]
 learning_rate = 2e-6
