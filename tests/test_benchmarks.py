@@ -7,12 +7,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from .data.layouts import write_camvid
 
 PHOTOS = Path(__file__).parents[2] / "shared/data/voc12_mini"
+CAMVID = Path(__file__).parents[2] / "shared/data/camvid"
 needs_photos = pytest.mark.skipif(
     not PHOTOS.is_dir() and importlib.util.find_spec("skimage") is None,
     reason="needs ../shared/data/voc12_mini or scikit-image, and neither is there",
@@ -62,3 +64,27 @@ def test_training_is_compared_with_a_plain_loop_of_the_same_loss(
     assert all(row["peak_mb"] > 50 and row["median_s"] > 0 for row in content["rows"])
     assert content["rows"][1]["utilisation"] is None
     assert "| plain PyTorch | " in done.stdout
+
+
+def test_training_memory_compares_ways_of_the_same_step(root: Path, tmp_path: Path) -> None:
+    content = run_quick(root, tmp_path, "training_memory", "--threads=1")
+    assert [row["way"] for row in content["rows"]][:2] == ["joint", "sequential"]
+    assert all(row["median_s"] > 0 for row in content["rows"])
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="needs ../shared/data/camvid, which is not there")
+def test_input_speed_times_every_part(root: Path, tmp_path: Path) -> None:
+    content = run_quick(root, tmp_path, "input_speed", str(CAMVID))
+    assert all(
+        row[part] > 0 for row in content["rows"] for part in ("decode_s", "augment_s", "step_s")
+    )
+
+
+def run_quick(root: Path, tmp_path: Path, name: str, *arguments: str) -> Any:
+    result = tmp_path / "result.json"
+    script = [sys.executable, str(root / "benchmarks" / f"{name}.py"), "--quick", *arguments]
+    done = subprocess.run(
+        [*script, f"--json={result}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(result.read_text())

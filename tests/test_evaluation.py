@@ -1,5 +1,6 @@
 """Scores of a segmenter on a data set."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -13,7 +14,7 @@ from torchmetrics.classification import (
 )
 
 from atrous.data import load_dataset
-from atrous.evaluation import evaluate
+from atrous.evaluation import LeakWarning, describe_leak, evaluate
 from atrous.labels import LabelSet, voc_palette
 from atrous.metrics import (
     TRIMAP_BANDS_PX,
@@ -184,3 +185,12 @@ def test_the_mean_boundary_iou_leaves_out_what_does_not_occur(segmenter, dataset
     assert report.mean_boundary_iou == pytest.approx(report.boundary_iou[:2].mean())
     report.boundary[:] = 0
     assert np.isnan(report.mean_boundary_iou)
+
+
+def test_scores_on_the_training_split_are_warned_about(segmenter, dataset):
+    assert describe_leak(segmenter.entry, dataset) is None
+    segmenter.entry = dataclasses.replace(segmenter.entry, trained_on=("folder/train",))
+    assert describe_leak(segmenter.entry, dataset) is None
+    segmenter.entry = dataclasses.replace(segmenter.entry, trained_on=("folder/val",))
+    with pytest.warns(LeakWarning, match="test was trained on folder/val, which holds images of"):
+        evaluate(segmenter, dataset)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
 
-from .data import Dataset
+from .data import Dataset, shared_splits
 from .labels import LabelSet
 from .metrics import (
     TRIMAP_BANDS_PX,
@@ -24,6 +25,7 @@ from .metrics import (
 )
 from .metrics.confusion import Counts, Floats
 from .predict import Segmenter
+from .weights import Entry
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,22 @@ def _or_none(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 6)
 
 
+class LeakWarning(UserWarning):
+    """The weights were trained on images that they are scored on."""
+
+
+def describe_leak(entry: Entry, dataset: Dataset) -> str | None:
+    """Say in a line that weights were trained on the images of a split, or None where not known."""
+    split = f"{dataset.name}/{dataset.split}"
+    shared = shared_splits(entry.trained_on, split)
+    if not shared:
+        return None
+    return (
+        f"{entry.name} was trained on {' and '.join(shared)}, which holds images of {split}: "
+        "its scores there are too high to compare with anything"
+    )
+
+
 Progress = Callable[[int, int], None]
 
 
@@ -157,12 +175,17 @@ def evaluate(
 
     Raises:
         ValueError: If classes differ, the data set is empty, or an option is unknown.
+
+    Warns:
+        LeakWarning: If the weights were trained on images of the data set.
     """
     if not len(dataset):
         raise ValueError(
             f"{dataset.name}/{dataset.split} holds no images; there is nothing to score"
         )
     check_classes(segmenter, dataset.label_set, dataset.name)
+    if leak := describe_leak(segmenter.entry, dataset):
+        warnings.warn(leak, LeakWarning, stacklevel=2)
     ways = (
         {"": segmenter}
         if variants is None

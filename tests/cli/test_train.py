@@ -1,5 +1,6 @@
 """`atrous train` and `atrous evaluate`, as a user calls them."""
 
+import datetime
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from atrous.cli.main import main
+from atrous.weights.checkpoint import read_entry
 
 RECIPE = """
 name = "small"
@@ -101,3 +103,24 @@ def test_scales_that_are_no_numbers_are_wrong_usage(root):
     result = run("evaluate", "folder", root / "data", "--scales", "1,big")
     assert result.exit_code == 2
     assert "'1,big' is not a list such as 1,0.75,0.5" in result.output
+
+
+def test_scores_on_the_training_split_come_with_one_line_of_warning(root):
+    run("train", root / "small.toml", "--data", root / "data", "-o", root / "run")
+    weights = root / "run/small.safetensors"
+    told = run("evaluate", "folder", root / "data", "--split", "train", "--weights", weights)
+    assert told.exit_code == 0, told.output
+    (line,) = [line for line in told.stderr.splitlines() if "Warning" in line]
+    assert "small was trained on folder/train" in line
+    fine = run("evaluate", "folder", root / "data", "--weights", weights)
+    assert "Warning" not in fine.output
+
+
+def test_weights_say_what_they_were_trained_on_and_how(root):
+    options = ["--set", "output.licence=CC0-1.0", "--set", "output.source=made up"]
+    run("train", root / "small.toml", "--data", root / "data", "-o", root / "run", *options)
+    entry = read_entry(root / "run/small.safetensors")
+    assert entry.trained_on == ("folder/train",)
+    assert set(entry.metrics["folder/val"]) == {"miou", "pixel_accuracy", "class_accuracy"}
+    assert (entry.recipe, entry.licence, entry.source) == ("small", "CC0-1.0", "made up")
+    assert datetime.date.fromisoformat(entry.date)

@@ -1,6 +1,7 @@
 """The log of a run, and times as people read them."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,12 @@ def test_rewinding_drops_what_came_after_the_checkpoint(tmp_path):
 def test_rewinding_a_log_that_is_not_there_does_nothing(tmp_path):
     RunLog(tmp_path / "log.jsonl", print).rewind(5)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
+def test_a_full_disk_is_said_with_the_files_name():
+    with pytest.raises(OSError, match=r"/dev/full could not be written \(No space left"):
+        RunLog(Path("/dev/full"), print).write(1, "", loss=1.0)
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,9 @@ def weights_of(path):
 
 
 def assert_equal_weights(first, second):
+    others = weights_of(second)
     for name, value in weights_of(first).items():
-        assert torch.equal(value, weights_of(second)[name]), name
+        assert torch.equal(value, others[name]), name
 
 
 def test_a_run_writes_weights_with_their_scores_and_a_log(root, tmp_path):

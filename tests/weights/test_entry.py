@@ -107,3 +107,19 @@ def test_missing_fields_are_named(make_entry: MakeEntry) -> None:
 def test_other_texts_are_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Entry.from_json(text)
+
+
+def test_files_that_do_not_know_the_training_split_still_load(
+    make_entry: MakeEntry,
+) -> None:
+    old = make_entry()
+    assert "trained_on" not in json.loads(old.to_json())
+    assert Entry.from_json(old.to_json()).trained_on == ()
+    new = make_entry(trained_on=("voc2012/trainval", "camvid/train"))
+    assert Entry.from_json(new.to_json()).trained_on == ("voc2012/trainval", "camvid/train")
+
+
+def test_a_training_split_that_is_no_list_of_texts_is_refused(make_entry: MakeEntry) -> None:
+    data = {**json.loads(make_entry().to_json()), "trained_on": "camvid/train"}
+    with pytest.raises(ValueError, match="trained_on of the weights entry is 'camvid/train'"):
+        Entry.from_json(json.dumps(data))

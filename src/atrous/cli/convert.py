@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 DATASETS = (
     "voc", "pascal_context", "person_part", "cityscapes", "coco_stuff", "ade20k", "camvid",
 )  # fmt: skip
+# What the files that the paper's authors and kazuto1011 published were trained on.
+KNOWN_TRAINING = {
+    "train_iter_20000": ("voc2012_aug/train",),
+    "train2_iter_20000": ("voc2012_aug/train", "voc2012/trainval"),
+    "deeplabv2_resnet101_msc-vocaug-20000": ("voc2012_aug/train",),
+    "deeplabv2_resnet101_msc-cocostuff10k-20000": ("coco_stuff10k/train",),
+    "deeplabv2_resnet101_msc-cocostuff164k-100000": ("coco_stuff164k/train",),
+}
 
 
 @click.command()
@@ -32,6 +41,12 @@ DATASETS = (
 )
 @click.option("--rates", help="Atrous rates of the head, where the file cannot tell: 6,12.")
 @click.option("--licence", default="unknown", help="Licence of the weights, for their entry.")
+@click.option(
+    "--trained-on",
+    multiple=True,
+    metavar="DATASET/SPLIT",
+    help="Training data, e.g. voc2012/trainval: evaluate then warns of leaks; may be repeated.",
+)
 @click.option("--half", is_flag=True, help="Store the filters as float16: half the size.")
 def command(
     file: Path,
@@ -40,6 +55,7 @@ def command(
     dataset: str | None,
     rates: str | None,
     licence: str,
+    trained_on: tuple[str, ...],
     half: bool,
 ) -> None:
     """Convert FILE, a .caffemodel or .pth of another project, to a .safetensors file.
@@ -61,7 +77,10 @@ def command(
     label_set = _named_classes(classes, dataset)
     num_classes = label_set.num_classes if label_set else None
     conversion = read_foreign(file, rates=atrous_rates, num_classes=num_classes)
-    entry = _entry(conversion, file, name=output.stem, label_set=label_set, licence=licence)
+    entry = dataclasses.replace(
+        _entry(conversion, file, name=output.stem, label_set=label_set, licence=licence),
+        trained_on=trained_on or KNOWN_TRAINING.get(file.stem, ()),
+    )
     save_weights(output, conversion.state, entry, dtype=torch.float16 if half else torch.float32)
     _report(conversion, entry, file, output, has_names=label_set is not None)
 

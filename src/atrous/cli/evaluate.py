@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,10 +89,14 @@ def command(
         _submit(segmenter, dataset, root, submission, split=split or "test")
         return
     from ..data import load_dataset, usual_splits
+    from ..evaluation import LeakWarning, describe_leak
 
     samples = load_dataset(dataset, root, split=split or usual_splits(dataset)[-1])
     segmenter = Segmenter(weights, device=device, **options)
-    reports = _evaluate(segmenter, samples, ways)
+    if leak := describe_leak(segmenter.entry, samples):
+        click.echo(f"Warning: {leak}", err=True)
+    with warnings.catch_warnings(action="ignore", category=LeakWarning):  # said above, in one line
+        reports = _evaluate(segmenter, samples, ways)
     _print(reports)
     if output is not None:
         _write(output, _to_json(segmenter, reports, ways))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -47,12 +48,15 @@ def command(
 ) -> None:
     """Train a network as RECIPE (a TOML file) says.
 
-    Ctrl-C finishes the step and saves a checkpoint; --resume goes on from it.
+    Ctrl-C finishes the step and saves a checkpoint; --resume goes on from it. Several processes,
+    one a GPU: torchrun --nproc-per-node N -m atrous train …; they share the recipe's batch.
     """
     import json
 
     from ..training.config import load_recipe, override
+    from ..training.distributed import is_first_process
     from ..training.run import train
+    from .live import LiveLine
 
     config = load_recipe(recipe)
     for assignment in assignments:
@@ -63,4 +67,8 @@ def command(
         config = override(config, f"data.val_root={json.dumps(str(val_data.expanduser()))}")
     if tensorboard:
         config = override(config, "output.tensorboard=true")
-    train(config, output=output, device=device, resume=resume, say=click.echo)
+    if not sys.stdout.isatty() or not is_first_process():
+        train(config, output=output, device=device, resume=resume, say=click.echo)
+        return
+    with LiveLine() as line:
+        train(config, output=output, device=device, resume=resume, say=line.say, progress=line.show)

@@ -51,6 +51,7 @@ def _print_details(entry: Entry) -> None:
         "licence": _licence(entry),
         "source": entry.source,
         "recipe": entry.recipe,
+        "trained on": ", ".join(entry.trained_on),
         "date": entry.date,
         "size": _size(entry),
         "published": entry.url or "in this package",

@@ -17,6 +17,7 @@ from .folder import load_folder
 from .gta5 import load_gta5
 from .pascal_context import load_pascal_context
 from .person_part import load_person_part
+from .splits import shared_splits
 from .synthia import load_synthia
 from .voc2012 import list_voc2012_photos, load_voc2012
 from .voc2012_aug import load_voc2012_aug
@@ -119,5 +120,6 @@ __all__ = [
     "check_name",
     "list_photos",
     "load_dataset",
+    "shared_splits",
     "usual_splits",
 ]

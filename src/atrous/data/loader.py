@@ -43,7 +43,14 @@ class TrainingStream(TorchDataset[tuple[Tensor, Tensor]]):
 
 
 def stream_batches(
-    stream: TrainingStream, *, start: int, stop: int, batch_size: int, workers: int
+    stream: TrainingStream,
+    *,
+    start: int,
+    stop: int,
+    batch_size: int,
+    workers: int,
+    share: tuple[int, int] = (0, 1),
+    pin_memory: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield batches of the stream from position `start` up to `stop`.
 
@@ -53,15 +60,19 @@ def stream_batches(
         stop: One past the last position.
         batch_size: Samples a batch.
         workers: Processes that read ahead; 0 reads in this process.
+        share: (r, n): every n-th batch, from the r-th on; n processes read the stream together.
+        pin_memory: Whether batches lie where a CUDA device copies from quickly.
 
     Yields:
         (N, 3, h, w) float32 images and (N, h, w) int64 labels.
     """
+    rank, count = share
+    firsts = range(start + rank * batch_size, stop, count * batch_size)
     loader = DataLoader(
         stream,
-        sampler=range(start, stop),
-        batch_size=batch_size,
+        batch_sampler=[range(first, min(first + batch_size, stop)) for first in firsts],
         num_workers=workers,
+        pin_memory=pin_memory,
         worker_init_fn=_settle_worker,
         persistent_workers=False,
     )

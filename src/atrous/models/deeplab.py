@@ -84,10 +84,11 @@ class DeepLab(nn.Module):
         Returns:
             (N, K, h, w) logits for each scale, the first of scale 1.
         """
-        return [
-            self.head(self.backbone(rescale(images, scale, align_corners=self.align_corners)))
-            for scale in self.scales
-        ]
+        return [self.forward_scale(images, scale) for scale in self.scales]
+
+    def forward_scale(self, images: Tensor, scale: float) -> Tensor:
+        """Score the image at one scale: (N, K, h, w) logits, as `forward_scales` has them."""
+        return self.head(self.backbone(rescale(images, scale, align_corners=self.align_corners)))
 
     def upsample(self, logits: Tensor, size_hw: tuple[int, int]) -> Tensor:
         """Bring scores to the size of the input: bilinear, or the learned transposed convolution.
@@ -103,6 +104,13 @@ class DeepLab(nn.Module):
         if self.learned_upsampling is not None:
             logits = self.learned_upsampling(logits, size_hw)
         return resize_logits(logits, size_hw, align_corners=self.align_corners)
+
+    def set_grad_checkpointing(self, is_on: bool) -> None:
+        """Keep only what lies between the backbone's blocks, and compute the rest again.
+
+        Gradients and batch norm statistics stay the same; a step takes about a third more time.
+        """
+        self.backbone.recompute_blocks = is_on
 
     def set_output_stride(self, output_stride: int) -> None:
         """Sample the same function more coarsely or finely, in place.

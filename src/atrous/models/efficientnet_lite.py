@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .depthwise import DepthwiseConv2d
 from .geometry import conv_geometry, stage_geometry
+from .recompute import run_block
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.01
@@ -78,6 +79,7 @@ class EfficientNetLite0(nn.Module):
                 channels = out_channels
             self.stages.append(nn.Sequential(*blocks))
         self.channels = channels
+        self.recompute_blocks = False
         self.set_output_stride(output_stride)
         self._initialise()
 
@@ -104,7 +106,8 @@ class EfficientNetLite0(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu6(self.stem_bn(self.stem(x)))  # (N, 32, H/2, W/2)
         for stage in self.stages:
-            x = stage(x)
+            for block in cast(nn.Sequential, stage):
+                x = run_block(block, x, recompute=self.recompute_blocks)
         return x  # (N, 320, H/8, W/8)
 
 

@@ -10,6 +10,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from .geometry import conv_geometry, stage_geometry
+from .recompute import run_block
 
 BN_EPS = 1e-5
 
@@ -124,6 +125,7 @@ class ResNet(nn.Module):
                 channels = out_channels
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
         self.channels = channels
+        self.recompute_blocks = False
         self.set_output_stride(output_stride)
         self._initialise()
 
@@ -153,7 +155,8 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))  # (N, 64, H/4, W/4)
         for stage in self.stages():
-            x = stage(x)
+            for block in stage:
+                x = run_block(block, x, recompute=self.recompute_blocks)
         return x  # (N, channels, H/8, W/8)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from .geometry import conv_geometry, zero_bias
+from .recompute import recomputed
 
 # convolutions and channels of each of the five stages
 STAGES = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
@@ -29,6 +31,7 @@ class VGG16(nn.Module):
             nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True) for _ in STAGES
         )
         self.channels = channels
+        self.recompute_blocks = False
         self.set_output_stride(output_stride)
         self._initialise()
 
@@ -54,11 +57,17 @@ class VGG16(nn.Module):
                 zero_bias(module)
 
     def forward(self, x: Tensor) -> Tensor:
-        for stage, pool in enumerate(self.pools, start=1):
-            for conv in self.convs(stage):
-                x = self.relu(conv(x))
-            x = pool(x)
+        for stage in range(1, len(STAGES) + 1):
+            if self.recompute_blocks and torch.is_grad_enabled():
+                x = recomputed(self._run_stage, x, stage, norms_of=self)
+            else:
+                x = self._run_stage(x, stage)
         return x  # (N, 512, H/8, W/8)
+
+    def _run_stage(self, x: Tensor, stage: int) -> Tensor:
+        for conv in self.convs(stage):
+            x = self.relu(conv(x))
+        return self.pools[stage - 1](x)
 
 
 def vgg16(*, output_stride: int = 8) -> VGG16:

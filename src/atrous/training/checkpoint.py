@@ -8,6 +8,14 @@ from typing import Any
 
 import torch
 
+from ..weights.checkpoint import sync_folder
+
+# What of a recipe may differ when a run is resumed: where and how it is computed, not what.
+FREE_KEYS = (
+    "data.root", "data.val_root", "data.workers", "loss.msc_backward", "compute.grad_checkpointing",
+    "compute.channels_last", "compute.compile", "output.log_every", "output.tensorboard",
+)  # fmt: skip
+
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint so that a crash at any moment leaves the old one or the new one.
@@ -22,10 +30,19 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except RuntimeError as error:  # how torch reports a write that failed half-way
-        raise OSError(f"{path} could not be written (is the disk full?): {error}") from error
+        sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch has RuntimeError for a write that failed
+        reason = getattr(error, "strerror", None) or "is the disk full?"
+        last = "; the last one is intact" if path.exists() else ""
+        raise OSError(f"{path} could not be written ({reason}){last}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what a run that was killed while it wrote has left behind."""
+    for path in folder.glob("*.partial"):
+        path.unlink()
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -37,9 +54,27 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} does not exist; there is no run to resume in {path.parent}"
+            f"{path} does not exist; there is no run to resume in {path.parent}. Start it without "
+            "--resume"
         )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise ValueError(f"{path} is not a readable checkpoint: {error}") from error
+
+
+def check_same_recipe(ours: dict[str, Any], theirs: dict[str, Any], where: str = "") -> None:
+    """Refuse to resume another recipe; what says only where and how it is computed may differ.
+
+    Raises:
+        ValueError: Names the first key that differs.
+    """
+    for key, value in ours.items():
+        other = theirs.get(key)
+        if isinstance(value, dict):
+            check_same_recipe(value, other or {}, f"{where}{key}.")
+        elif value != other and f"{where}{key}" not in FREE_KEYS:
+            raise ValueError(
+                f"the checkpoint was made with {where}{key} = {other!r}, the recipe says "
+                f"{value!r}; resume with the same recipe, or start in another folder"
+            )

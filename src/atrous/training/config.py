@@ -89,10 +89,11 @@ class OptimizerConfig:
         power: The rate falls as (1 - iteration/iterations)^power.
         warmup_iterations: The rate rises linearly over these first.
         iterations: Steps of the optimizer.
-        batch_size: Samples in a forward pass.
-        accumulate: Forward passes whose gradients make one step.
+        batch_size: Samples in a forward pass, over all processes.
+        accumulate: Forward passes whose gradients make one step, over all processes.
         freeze_bn: Keep the statistics and affine parameters of the backbone's batch norms as they
             were loaded.
+        sync_bn: Batch norms that train use the batches of all processes, as one process would.
         frozen_stages: Keep the stem and this many first stages as they were loaded; 0 trains all.
         ema_decay: Keep a moving average of the weights, and evaluate and save that one; 0 is off.
     """
@@ -108,6 +109,7 @@ class OptimizerConfig:
     batch_size: int = 1
     accumulate: int = 10
     freeze_bn: bool = True
+    sync_bn: bool = False
     frozen_stages: int = 0
     ema_decay: float = 0.0
 
@@ -122,11 +124,34 @@ class LossConfig:
         class_weight_power: A class weighs share^-power, so that the mean pixel weighs 1; 0 is off.
         coarse_iterations: So many first steps run at output stride 16: the same function at every
             second position (`DeepLab.set_output_stride`), at a fraction of the cost.
+        msc_backward: `sequential` runs several scales without keeping what lies inside the network,
+            and computes it again scale by scale when gradients go back: the memory of the largest
+            scale alone, for about a third more time. Not with batch norms that train.
     """
 
     at_pixels: bool = False
     class_weight_power: float = 0.0
     coarse_iterations: int = 0
+    msc_backward: Literal["joint", "sequential"] = "joint"
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """How a step is computed; what it computes stays the same, up to rounding.
+
+    Attributes:
+        precision: Of the network's arithmetic; weights, losses and the optimizer stay float32.
+            `float16` needs a CUDA device and scales the loss.
+        grad_checkpointing: Keep only what lies between the backbone's blocks, and compute the rest
+            again for the gradients: less memory, about a third more time.
+        channels_last: Lay images out pixel by pixel instead of channel by channel; mostly quicker.
+        compile: Run the network through `torch.compile`; needs a C++ compiler.
+    """
+
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    grad_checkpointing: bool = False
+    channels_last: bool = True
+    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,6 +195,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 
     def __post_init__(self) -> None:
@@ -210,10 +236,30 @@ class TrainConfig:
             raise ValueError(
                 f"optimizer.ema_decay is {opt.ema_decay}; it must be at least 0, below 1"
             )
+        self._check_memory_savers()
         if self.loss.coarse_iterations > opt.iterations:
             raise ValueError(
                 f"loss.coarse_iterations is {self.loss.coarse_iterations}, more than the "
                 f"{opt.iterations} iterations there are"
+            )
+
+    def _check_memory_savers(self) -> None:
+        if self.compute.compile and self.compute.grad_checkpointing:
+            raise ValueError(
+                "compute.compile and compute.grad_checkpointing exclude each other; torch.compile "
+                "chooses by itself what to keep"
+            )
+        if self.loss.msc_backward == "joint":
+            return
+        if len(self.model.scales) == 1:
+            raise ValueError(
+                "loss.msc_backward is 'sequential', but model.scales has one scale; give several, "
+                "or use compute.grad_checkpointing to save memory"
+            )
+        if not self.optimizer.freeze_bn:
+            raise ValueError(
+                "loss.msc_backward is 'sequential', which runs each scale twice, but batch norms "
+                "train; set optimizer.freeze_bn = true or loss.msc_backward = 'joint'"
             )
 
 
@@ -221,7 +267,8 @@ def load_recipe(path: str | PathLike[str]) -> TrainConfig:
     """Read a recipe.
 
     Args:
-        path: A TOML file with the tables data, augment, model, optimizer, loss and output.
+        path: A TOML file with the tables data, augment, model, optimizer, loss, compute and
+            output.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -10,11 +10,14 @@ from typing import Any
 
 @contextlib.contextmanager
 def stop_signals() -> Generator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying from them; a second one interrupts at once."""
+    """Collect SIGINT and SIGTERM instead of dying from them.
+
+    The same one a second time interrupts at once; torchrun may answer Ctrl-C with both.
+    """
     stopped: list[int] = []
 
     def remember(number: int, _frame: Any) -> None:
-        if stopped:
+        if number in stopped:
             raise KeyboardInterrupt
         stopped.append(number)
 

@@ -4,8 +4,33 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands after a step.
+
+    Attributes:
+        iteration: Steps done.
+        total: Steps in all.
+        loss: Of the last step.
+        seconds: A step takes, lately.
+        data_wait: Share of them in which the step waited for data.
+    """
+
+    iteration: int
+    total: int
+    loss: float
+    seconds: float
+    data_wait: float
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the last step, evaluations left out."""
+        return self.seconds * (self.total - self.iteration)
 
 
 class RunLog:
@@ -33,9 +58,16 @@ class RunLog:
         temporary.replace(self.path)
 
     def write(self, iteration: int, text: str, **values: Any) -> None:
-        """Log values of an iteration; `text` is what is printed."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"iteration": iteration, **values}) + "\n")
+        """Log values of an iteration; `text` is what is printed.
+
+        Raises:
+            OSError: If the disk is full.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"iteration": iteration, **values}) + "\n")
+        except OSError as error:
+            raise OSError(f"{self.path} could not be written ({error.strerror})") from error
         self.say(text)
         if self.also is not None:
             self.also(iteration, values)

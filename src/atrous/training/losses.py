@@ -12,21 +12,32 @@ from ..models.multiscale import fuse_scales
 from ..resize import resize_labels, resize_logits
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, *, class_weights: Tensor | None = None) -> Tensor:
+def cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    class_weights: Tensor | None = None,
+    total: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
     """Average the cross entropy over the pixels whose label is known; 0 where none is.
 
     Args:
         logits: (N, K, H, W).
         labels: (N, H, W) int64, 255 unknown.
         class_weights: (K,) factors, or None.
+        total: Turns the number of known pixels here into that of the whole batch, where other
+            processes hold the rest of it; the results then add up to the batch's average.
 
     Returns:
         A scalar. With weights the sum is still divided by the number of pixels.
     """
-    total = F.cross_entropy(
+    summed = F.cross_entropy(
         logits, labels, weight=class_weights, ignore_index=IGNORE_INDEX, reduction="sum"
     )
-    return total / (labels != IGNORE_INDEX).sum().clamp(min=1)
+    known = (labels != IGNORE_INDEX).sum()
+    if total is not None:
+        known = total(known)
+    return summed / known.clamp(min=1)
 
 
 def multiscale_losses(
@@ -37,6 +48,7 @@ def multiscale_losses(
     at_pixels: bool = False,
     class_weights: Tensor | None = None,
     upsample: Callable[[Tensor, tuple[int, int]], Tensor] | None = None,
+    total: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Tensor]:
     """Give the losses of a training step, which are summed with equal weight.
 
@@ -54,6 +66,7 @@ def multiscale_losses(
         class_weights: (K,) factors of the classes, or None.
         upsample: The network's own way up (`DeepLab.upsample`), used with `at_pixels`; a learned
             one learns only here. Bilinear if left out.
+        total: As in `cross_entropy`.
 
     Returns:
         Scalars: fused, then each scale; one scalar where there is a single scale.
@@ -74,7 +87,7 @@ def multiscale_losses(
             scores = upsample(scores, size_hw)
         else:
             scores = resize_logits(scores, size_hw, align_corners=align_corners)
-        losses.append(cross_entropy(scores, target, class_weights=class_weights))
+        losses.append(cross_entropy(scores, target, class_weights=class_weights, total=total))
     return losses
 
 

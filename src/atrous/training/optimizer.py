@@ -87,3 +87,14 @@ def freeze(model: DeepLab, config: OptimizerConfig) -> list[nn.Module]:
     for module in kept:
         module.requires_grad_(False)
     return kept
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move an average of weights and statistics towards a model."""
+    current = model.state_dict()
+    for name, value in average.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(current[name], 1 - decay)
+        else:
+            value.copy_(current[name])

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -25,20 +26,18 @@ from ..weights import load_model
 from ..weights.catalog import Entry
 from ..weights.checkpoint import save_weights
 from .allocator import keep_freed_memory
+from .batch_norm import sync_batch_norms
 from .board import Board
 from .build import build_model, count_class_weights, make_preprocess, open_data
-from .checkpoint import load_checkpoint, save_checkpoint
-from .config import TrainConfig, load_recipe
+from .checkpoint import check_same_recipe, load_checkpoint, remove_partial_files, save_checkpoint
+from .config import TrainConfig, from_dict, load_recipe
+from .distributed import ALONE, Processes, join_processes
 from .initial import load_initial
 from .interrupt import stop_signals
-from .log import RunLog, format_duration
-from .losses import multiscale_losses
-from .optimizer import freeze, make_optimizer, poly_factor
+from .log import Progress, RunLog, format_duration
+from .optimizer import freeze, make_optimizer, update_average
 from .record import leave_record
-
-COARSE_STRIDE = 16
-# What a run may be resumed with another value of: it does not change the weights.
-MAY_DIFFER = ("data.root", "data.val_root", "data.workers")
+from .step import COARSE_STRIDE, Stepper
 
 
 def train(
@@ -48,13 +47,15 @@ def train(
     device: str = "cpu",
     resume: bool = False,
     say: Callable[[str], None] = print,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Path:
     """Train a network as a recipe says.
 
     Writes OUTPUT/NAME.safetensors (the final weights with their entry and val scores),
     OUTPUT/best.safetensors (the best evaluation's), OUTPUT/checkpoint.pt (to resume from),
     OUTPUT/log.jsonl and, in the end, OUTPUT/report.html with the files it is made of. An interrupt
-    or SIGTERM finishes the step, saves and returns.
+    or SIGTERM finishes the step, saves and returns. Of the processes that torchrun starts, each
+    takes its share of every step, and the first alone writes.
 
     Args:
         recipe: A TOML file, or a `TrainConfig`.
@@ -62,6 +63,7 @@ def train(
         device: `cpu`, `cuda`, `mps` …
         resume: Go on from the folder's checkpoint.
         say: Receives the lines meant for people.
+        progress: Called after each step.
 
     Returns:
         The file of weights; where the run was interrupted, the checkpoint.
@@ -71,58 +73,81 @@ def train(
         use.
         FileNotFoundError: If data, or the checkpoint to resume from, is missing.
         FloatingPointError: If the loss is no longer finite; the last checkpoint stays as it was.
+        ConnectionError: If another process of the run was killed or crashed.
+        SystemExit: In the other processes, where one has failed; the first raises what it was.
     """
-    config = recipe if isinstance(recipe, TrainConfig) else load_recipe(recipe)
-    folder = Path(output) if output is not None else Path("runs") / config.name
-    if not resume and (folder / "checkpoint.pt").exists():
-        raise ValueError(f"{folder} holds a run already; resume it, or choose another folder")
-    return Run(config, folder, device=device, say=say).execute(resume=resume)
+
+    def prepare(processes: Processes) -> Run:
+        config = recipe if isinstance(recipe, TrainConfig) else load_recipe(recipe)
+        folder = Path(output) if output is not None else Path("runs") / config.name
+        if not resume and (folder / "checkpoint.pt").exists():
+            raise ValueError(f"{folder} holds a run already; resume it, or choose another folder")
+        return Run(config, folder, device=device, say=say, progress=progress, processes=processes)
+
+    with join_processes() as processes:
+        run = processes.together(lambda: prepare(processes))
+        return run.execute(resume=resume)
 
 
 class Run:
     """One recipe in one folder: data, network, optimizer and the iteration that is next."""
 
     def __init__(
-        self, config: TrainConfig, folder: Path, *, device: str, say: Callable[[str], None]
+        self,
+        config: TrainConfig,
+        folder: Path,
+        *,
+        device: str,
+        say: Callable[[str], None],
+        progress: Callable[[Progress], None] | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.config = config
         self.folder = folder
-        self.say = say
-        self.device = check_device(device)
+        self.processes = processes
+        self.say = say if processes.is_first else _say_nothing
+        self.progress = progress if processes.is_first else None
+        self.device = processes.place(check_device(device))
         self.train_set, self.val_set = open_data(config)
         torch.manual_seed(config.seed)
         self.model = build_model(config, self.train_set.label_set.num_classes)
         new = load_initial(self.model, config.model.init)
         parameters = len(list(self.model.parameters()))
-        say(f"{config.model.name}: {len(new)} of {parameters} parameter tensors begin anew")
-        # nn.Module.to takes a memory format, but no signature of it says so.
+        self.say(f"{config.model.name}: {len(new)} of {parameters} parameter tensors begin anew")
         if config.loss.coarse_iterations:  # refused here rather than at the first step
             self.model.set_output_stride(COARSE_STRIDE)
             self.model.set_output_stride(config.model.output_stride)
-        self.model.to(self.device).to(memory_format=torch.channels_last)  # pyright: ignore
+        self.model.to(self.device)
+        if config.compute.channels_last:
+            # nn.Module.to takes a memory format, but no signature of it says so.
+            self.model.to(memory_format=torch.channels_last)  # pyright: ignore
+        has_average = config.optimizer.ema_decay > 0 and processes.is_first
+        self.average = copy.deepcopy(self.model) if has_average else None
+        if config.optimizer.sync_bn and processes.count > 1:
+            sync_batch_norms(self.model)
         self.kept = freeze(self.model, config.optimizer)
         self.optimizer = make_optimizer(self.model, config.optimizer)
-        self.average = copy.deepcopy(self.model) if config.optimizer.ema_decay else None
-        self.class_weights = count_class_weights(self.train_set, config.loss.class_weight_power)
-        if self.class_weights is not None:
-            self.class_weights = self.class_weights.to(self.device)
+        class_weights = count_class_weights(self.train_set, config.loss.class_weight_power)
+        self.stepper = Stepper(
+            self.model,
+            self.optimizer,
+            config,
+            kept=self.kept,
+            class_weights=None if class_weights is None else class_weights.to(self.device),
+            device=self.device,
+            processes=processes,
+        )
         self.iteration = 0
         self.best_miou = 0.0
         self.board: Board | None = None
+        self.data_wait = 0.0  # share of the last steps' time in which they waited for data
 
     def execute(self, *, resume: bool) -> Path:
         """Train to the end or to an interrupt; see `train`."""
         if self.device.type == "cpu":
             keep_freed_memory()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        log = RunLog(self.folder / "log.jsonl", self.say)
-        if resume:
-            self.load_state(load_checkpoint(self.checkpoint_path))
-            self.say(f"resuming after iteration {self.iteration}")
-        log.rewind(self.iteration)
-        if self.config.output.tensorboard:
-            self.board = Board(self.folder, first_iteration=self.iteration)
-            log.also = self.board.show_values
+        log = self.processes.together(lambda: self._open(resume=resume))
+        self.stepper.connect()
         with stop_signals() as stopped:
             self._iterate(log, stopped)
         if self.iteration < self.config.optimizer.iterations:
@@ -130,7 +155,26 @@ class Run:
                 f"stopped after iteration {self.iteration}; go on with --resume -o {self.folder}"
             )
             return self.checkpoint_path
+        if not self.processes.is_first:
+            return self.folder / f"{self.config.name}.safetensors"
         return self._finish(log)
+
+    def _open(self, *, resume: bool) -> RunLog:
+        """Make the folder ready: a checkpoint to resume from is there before the first step."""
+        log = RunLog(self.folder / "log.jsonl", self.say)
+        if resume:
+            self.load_state(load_checkpoint(self.checkpoint_path))
+            self.say(f"resuming after iteration {self.iteration}")
+        if self.processes.is_first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            remove_partial_files(self.folder)
+            log.rewind(self.iteration)
+            if self.config.output.tensorboard:
+                self.board = Board(self.folder, first_iteration=self.iteration)
+                log.also = self.board.show_values
+            if not resume:
+                save_checkpoint(self.checkpoint_path, self.state())
+        return log
 
     @property
     def checkpoint_path(self) -> Path:
@@ -139,29 +183,56 @@ class Run:
     def _iterate(self, log: RunLog, stopped: list[int]) -> None:
         config, total = self.config, self.config.optimizer.iterations
         batches = self._batches()
-        losses: list[float] = []  # since the last log line, as are the seconds
+        losses: list[float] = []  # since the last log line, as are the seconds and the wait
         seconds: list[float] = []
-        while self.iteration < total and not stopped:
+        waited_s = 0.0
+        is_stopping = False
+        while self.iteration < total and not is_stopping:
             start = time.monotonic()
             losses.append(self.step(batches))
             seconds.append(time.monotonic() - start)
-            self._check_finite(losses[-1])
-            done, is_last = self.iteration, self.iteration == total
-            if done % config.output.log_every == 0 or is_last:
-                self._log_step(log, float(np.mean(losses)), float(np.mean(seconds)))
-                losses, seconds = [], []
-            every = config.output.evaluate_every
-            if every and done % every == 0 and not is_last:
-                self._evaluate_and_keep(log)
-            if done % config.output.checkpoint_every == 0 or is_last or stopped:
-                save_checkpoint(self.checkpoint_path, self.state())
+            self.processes.together(partial(self._check_finite, losses[-1]))
+            is_stopping = self.processes.any(bool(stopped))
+            self.data_wait = (self.stepper.waited_s - waited_s) / max(sum(seconds), 1e-9)
+            self._show(losses[-1], float(np.mean(seconds)))
+            is_last = self.iteration == total
+            if self.iteration % config.output.log_every == 0 or is_last:
+                if self.processes.is_first:
+                    self._log_step(log, float(np.mean(losses)), float(np.mean(seconds)))
+                losses, seconds, waited_s = [], [], self.stepper.waited_s
+            if self.processes.is_first:
+                self._keep(log, is_last=is_last, is_stopping=is_stopping)
+
+    def _keep(self, log: RunLog, *, is_last: bool, is_stopping: bool) -> None:
+        """Evaluate and write a checkpoint where it is time to."""
+        output = self.config.output
+        if output.evaluate_every and self.iteration % output.evaluate_every == 0 and not is_last:
+            self._evaluate_and_keep(log)
+        if self.iteration % output.checkpoint_every == 0 or is_last or is_stopping:
+            self._check_weights()
+            save_checkpoint(self.checkpoint_path, self.state())
 
     def _check_finite(self, loss: float) -> None:
         if not np.isfinite(loss):
             raise FloatingPointError(
-                f"the loss is {loss} at iteration {self.iteration}; lower optimizer.learning_rate. "
-                f"The last checkpoint in {self.folder} is intact"
+                f"the loss is {loss} at iteration {self.iteration}; start again with a lower "
+                f"optimizer.learning_rate. The last checkpoint in {self.folder} is intact"
             )
+
+    def _check_weights(self) -> None:
+        """Keep the last good checkpoint: a finite loss may have led to weights that are none."""
+        for name, value in self.model.named_parameters():
+            if not bool(torch.isfinite(value).all()):
+                raise FloatingPointError(
+                    f"{name} is no longer finite after iteration {self.iteration}; start again "
+                    "with a lower optimizer.learning_rate. The last checkpoint in "
+                    f"{self.folder} is intact"
+                )
+
+    def _show(self, loss: float, seconds: float) -> None:
+        if self.progress is not None:
+            total = self.config.optimizer.iterations
+            self.progress(Progress(self.iteration, total, loss, seconds, self.data_wait))
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         config = self.config
@@ -172,49 +243,25 @@ class Run:
             config.augment.mirror,
             config.model.align_corners,
         )
-        samples = config.optimizer.batch_size * config.optimizer.accumulate  # of one iteration
+        # Of one iteration, in all processes together: positions do not depend on their number.
+        samples = config.optimizer.batch_size * config.optimizer.accumulate
         return stream_batches(
             TrainingStream(self.train_set, transform, seed=config.seed),
             start=self.iteration * samples,
             stop=config.optimizer.iterations * samples,
-            batch_size=config.optimizer.batch_size,
+            batch_size=self.stepper.batch_size,
             workers=config.data.workers,
+            share=(self.processes.rank, self.processes.count),
+            pin_memory=self.device.type == "cuda",
         )
 
     def step(self, batches: Iterator[tuple[Tensor, Tensor]]) -> float:
         """Take one step of the optimizer; returns the summed loss, averaged over micro-batches."""
-        config = self.config
-        is_coarse = self.iteration < config.loss.coarse_iterations
-        self.model.set_output_stride(COARSE_STRIDE if is_coarse else config.model.output_stride)
-        self.model.train()
-        for module in self.kept:
-            module.eval()
-        factor = poly_factor(self.iteration, config.optimizer)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base_lr"] * factor
-        self.optimizer.zero_grad()
-        total = 0.0
-        for _ in range(config.optimizer.accumulate):
-            images, labels = next(batches)
-            images = images.to(self.device, memory_format=torch.channels_last)
-            losses = multiscale_losses(
-                self.model.forward_scales(images),
-                labels.to(self.device),
-                align_corners=config.model.align_corners,
-                at_pixels=config.loss.at_pixels and not is_coarse,
-                class_weights=self.class_weights,
-                upsample=self.model.upsample,
-            )
-            loss = torch.stack(losses).sum() / config.optimizer.accumulate
-            loss.backward()
-            total += loss.item()
-        self.optimizer.step()
+        total = self.stepper.step(batches, self.iteration)
         self.iteration += 1
         if self.average is not None:
-            decay = config.optimizer.ema_decay
-            update_average(
-                self.average, self.model, min(decay, self.iteration / (self.iteration + 9))
-            )
+            decay = min(self.config.optimizer.ema_decay, self.iteration / (self.iteration + 9))
+            update_average(self.average, self.model, decay)
         return total
 
     def _log_step(self, log: RunLog, loss: float, seconds: float) -> None:
@@ -223,10 +270,12 @@ class Run:
         log.write(
             self.iteration,
             f"{self.iteration:6d}/{self.config.optimizer.iterations}  loss {loss:.3f}  "
-            f"lr {rate:.2e}  {seconds:.2f} s/it  {format_duration(left)} left",
+            f"lr {rate:.2e}  {seconds:.2f} s/it, {self.data_wait:.0%} of it for data  "
+            f"{format_duration(left)} left",
             loss=round(loss, 5),
             learning_rate=rate,
             seconds_per_iteration=round(seconds, 3),
+            data_wait=round(self.data_wait, 3),
         )
         if self.board is not None:
             self.board.show_rates(self.iteration, self.optimizer)
@@ -309,6 +358,7 @@ class Run:
             notice=output.notice,
             source=output.source,
             recipe=self.config.name,
+            trained_on=(f"{self.train_set.name}/{self.train_set.split}",),
             date=datetime.date.today().isoformat(),
             url=None,
             sha256=None,
@@ -322,8 +372,7 @@ class Run:
             "model": self.model.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            "scaler": self.stepper.state(),
             "best_miou": self.best_miou,
             "config": dataclasses.asdict(self.config),
         }
@@ -334,36 +383,16 @@ class Run:
         Raises:
             ValueError: If it belongs to another recipe; the first key that differs is named.
         """
-        _check_same_recipe(dataclasses.asdict(self.config), state["config"], "")
+        theirs = from_dict(TrainConfig, state["config"])  # fills in what an older one did not have
+        check_same_recipe(dataclasses.asdict(self.config), dataclasses.asdict(theirs))
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["torch_rng"])
-        if state["cuda_rng"]:
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        self.stepper.load_state(state.get("scaler", {}))
         self.iteration = state["iteration"]
         self.best_miou = state["best_miou"]
 
 
-@torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move an average of weights and statistics towards a model."""
-    current = model.state_dict()
-    for name, value in average.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(current[name], 1 - decay)
-        else:
-            value.copy_(current[name])
-
-
-def _check_same_recipe(ours: dict[str, Any], theirs: dict[str, Any], where: str) -> None:
-    for key, value in ours.items():
-        other = theirs.get(key)
-        if isinstance(value, dict):
-            _check_same_recipe(value, other or {}, f"{where}{key}.")
-        elif value != other and f"{where}{key}" not in MAY_DIFFER:
-            raise ValueError(
-                f"the checkpoint was made with {where}{key} = {other!r}, the recipe says "
-                f"{value!r}; resume with the same recipe, or start in another folder"
-            )
+def _say_nothing(_text: str) -> None:
+    """What processes other than the first one say."""

@@ -38,6 +38,8 @@ class Entry:
         notice: One line that a user must see, such as "non-commercial research only".
         source: Who trained them, where they are published.
         recipe: What reproduces them.
+        trained_on: Data sets and splits whose labels the training saw, as "camvid/train"; empty
+            where nobody recorded it.
         date: Of the training or conversion, year-month-day.
         url: Where the file is published; not written into the file.
         sha256: Of the published file, 64 hexadecimal digits; not written into the file.
@@ -55,6 +57,7 @@ class Entry:
     notice: str = ""
     source: str
     recipe: str = ""
+    trained_on: tuple[str, ...] = ()
     date: str = ""
     url: str | None = None
     sha256: str | None = None
@@ -78,6 +81,8 @@ class Entry:
         data = dataclasses.asdict(self)
         for key in PUBLICATION_FIELDS:
             del data[key]
+        if not self.trained_on:  # as files were before this was recorded
+            del data["trained_on"]
         return json.dumps(data, ensure_ascii=False)
 
     @staticmethod
@@ -92,11 +97,12 @@ class Entry:
         except json.JSONDecodeError as error:
             raise ValueError(f"the weights entry is not JSON: {error}") from error
         names = {item.name for item in dataclasses.fields(Entry)} - set(PUBLICATION_FIELDS)
-        data = _check_keys(data, names, names, "weights entry")
+        data = _check_keys(data, names - {"trained_on"}, names, "weights entry")
         options = dict(_check_keys(data["options"], {"name", "num_classes"}, None, "options"))
         if isinstance(options.get("atrous_rates"), list):
             options["atrous_rates"] = tuple(options["atrous_rates"])
         data |= {
+            "trained_on": _texts(data.get("trained_on", []), "trained_on"),
             "options": options,
             "label_set": _label_set(data["label_set"]),
             "preprocess": _preprocess(data["preprocess"]),
@@ -108,11 +114,10 @@ def _label_set(data: Any) -> LabelSet:
     keys = {"names", "palette", "ignore_index"}
     data = _check_keys(data, keys, keys, "label_set of the weights entry")
     names, palette, ignored = data["names"], data["palette"], data["ignore_index"]
-    is_names = isinstance(names, list) and all(isinstance(n, str) for n in cast("list[Any]", names))
-    _need(is_names, "label_set.names", "a list of texts", names)
     _need(_is_colours(palette), "label_set.palette", "a list of [r, g, b]", palette)
     _need(ignored is None or type(ignored) is int, "label_set.ignore_index", "a number", ignored)
-    return LabelSet(tuple(names), tuple((c[0], c[1], c[2]) for c in palette), ignored)
+    texts = _texts(names, "label_set.names")
+    return LabelSet(texts, tuple((c[0], c[1], c[2]) for c in palette), ignored)
 
 
 def _preprocess(data: Any) -> Preprocess:
@@ -153,6 +158,13 @@ def _check_keys(data: Any, needed: set[str], known: set[str] | None, where: str)
 def _need(is_right: bool, key: str, kind: str, value: Any) -> None:
     if not is_right:
         raise ValueError(f"{key} of the weights entry is {value!r}; it must be {kind}")
+
+
+def _texts(value: Any, key: str) -> tuple[str, ...]:
+    is_list = isinstance(value, list)
+    is_texts = is_list and all(isinstance(item, str) for item in cast("list[Any]", value))
+    _need(is_texts, key, "a list of texts", value)
+    return tuple(value)
 
 
 def _is_number(value: Any) -> bool:
