@@ -27,7 +27,7 @@ def weights(segmenter: Segmenter, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def run(case: Case, weights: Path, *args: object) -> Result:
     given = ["tune-crf", "folder", case.root, "--weights", weights, "--workers", 1]
-    given += ["--probabilities", case.scores, "--search-images", 1, "--spatial-xy-std", 1]
+    given += ["--probabilities", case.scores, "--search-images", 1, "--spatial-weight", 2]
     return CliRunner().invoke(main, [*map(str, given), *map(str, args)])
 
 
@@ -44,7 +44,7 @@ def test_the_best_parameters_go_into_a_copy_of_the_weights(noisy: Case, weights:
     (state, entry), (tuned_state, tuned) = map(read_weights, (weights, "out.safetensors"))
     assert tuned.use_crf
     assert tuned.crf is not None
-    assert tuned.crf["spatial_xy_std"] == 1
+    assert tuned.crf["spatial_weight"] == 2
     assert all(torch.equal(tuned_state[name], tensor) for name, tensor in state.items())
     assert tuned.label_set == entry.label_set
     # Half precision stays half precision.

@@ -14,7 +14,7 @@ def test_the_papers_grid_has_its_128_points() -> None:
     assert PAPER.params((5, 49, 3)) == CRFParams(
         iterations=10,
         spatial_weight=3,
-        spatial_xy_std=3,
+        spatial_xy_std=1,
         bilateral_weight=5,
         bilateral_xy_std=49,
         bilateral_rgb_std=3,

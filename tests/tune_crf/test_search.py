@@ -18,7 +18,7 @@ from atrous.tune_crf import Grid, Tuning, tune
 
 from .conftest import Case
 
-SMALL = Grid(weights=(1, 3), xy_stds=(5, 9), rgb_stds=(3, 6), refinements=1, spatial_xy_std=1)
+SMALL = Grid(weights=(1, 3), xy_stds=(5, 9), rgb_stds=(3, 6), refinements=1)
 
 
 def run(segmenter: Segmenter, case: Case, work: Path, **options: Any) -> Tuning:

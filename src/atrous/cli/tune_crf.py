@@ -46,8 +46,12 @@ COUNT = click.IntRange(min=1)
     "--search-images", type=COUNT, help="How many to search on.  [default: 100, at most half]"
 )
 @click.option("--report-images", type=COUNT, help="How many to report on.  [default: the others]")
-@click.option("--spatial-weight", type=float, default=3, show_default=True, help="Kept.")
-@click.option("--spatial-xy-std", type=float, default=3, show_default=True, help="Kept.")
+@click.option(
+    "--spatial-weight", type=float, default=3, show_default=True, help="Of the kernel that is kept."
+)
+@click.option(
+    "--spatial-xy-std", type=float, default=1, show_default=True, help="Its width in pixels."
+)
 @click.option("--resamples", type=COUNT, default=1000, show_default=True, help="Of the bootstrap.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws images and resamples.")
 @click.option(

@@ -13,7 +13,7 @@ Point = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the search looks; the defaults are the paper's.
+    """Where the search looks; the defaults are the paper's, for ResNet-101.
 
     Attributes:
         weights: Bilateral weights (w1 of the paper's Eq. 3).
@@ -30,7 +30,7 @@ class Grid:
     rgb_stds: tuple[float, ...] = (3, 4, 5, 6)
     refinements: int = 2
     spatial_weight: float = 3
-    spatial_xy_std: float = 3
+    spatial_xy_std: float = 1
     iterations: int = 10
 
     @property
