@@ -70,7 +70,7 @@ def stream_batches(
     firsts = range(start + rank * batch_size, stop, count * batch_size)
     loader = DataLoader(
         stream,
-        batch_sampler=[range(first, min(first + batch_size, stop)) for first in firsts],
+        batch_sampler=(list(range(first, min(first + batch_size, stop))) for first in firsts),
         num_workers=workers,
         pin_memory=pin_memory,
         worker_init_fn=_settle_worker,
