@@ -43,7 +43,8 @@ def test_benchmark_runs_and_says_what_it_ran_on(root: Path, tmp_path: Path, name
     assert not plot or (tmp_path / "plot.png").stat().st_size > 1000
 
 
-@pytest.mark.timeout(300)  # two new processes that load torch; beside other tests, minutes
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # two processes that train EfficientNet-Lite0: minutes on two cores
 def test_training_is_compared_with_a_plain_loop_of_the_same_loss(
     root: Path, tmp_path: Path
 ) -> None:
