@@ -74,13 +74,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--val-images", type=int, help="score so many, evenly spread; default: all")
     parser.add_argument("--contenders", type=lambda text: text.split(","), default=CONTENDERS)
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the recipe")
-    parser.add_argument("--quick", action="store_true", help="two iterations, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="two small steps, to see that it runs")
     parser.add_argument("--json", type=Path, default=RESULTS / "training.json")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.quick:
-        options.iterations, options.blocks, options.batch = 2, 2, 2
+        options.iterations, options.blocks, options.batch = 2, 2, 1
         options.crop, options.val_images = "65x65", 1
     strange = set(options.contenders) - set(CONTENDERS)
     if strange:

@@ -86,6 +86,11 @@ class PlainLoop:
         self.iteration = 0
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if len(self.train_set) < self.config.optimizer.batch_size:  # an epoch would be empty
+            raise ValueError(
+                f"{len(self.train_set)} image(s) make no batch of "
+                f"{self.config.optimizer.batch_size}; take a smaller --batch"
+            )
         loader = DataLoader(
             PillowSamples(self.train_set, self.config),
             batch_size=self.config.optimizer.batch_size,
