@@ -16,6 +16,7 @@ struct Splice {
   const float* weights;           // [points][corners]
   const float* values;            // [vertices][row]
   int corners;
+  bool is_far;  // the values are too many for the cache
 };
 
 struct Splat {
@@ -25,6 +26,15 @@ struct Splat {
   const float* source;           // [points][row]
   std::size_t num_vertices;
   int channels;  // padded
+};
+
+// Points that share few vertices add up where they stand: row `places[...]` of `sums` += weight * row of the point. The
+// sums belong to one part of the points, and one thread works on it.
+struct Scatter {
+  const std::uint32_t* places;  // [points][corners]
+  const float* weights;         // [points][corners]
+  float* sums;                  // [places][row]
+  int corners;
 };
 
 struct Slice {
@@ -45,6 +55,8 @@ struct PottsUpdate {
   float last_ratio;             // strength towards the last class over that towards the others: 1 but for merged ones
   bool search_max;              // exponents may leave the range of exp: subtract the largest first
   float* marginals;             // [points][row], or null
+  const Scatter* scatters;      // the new marginals are handed on to these at once
+  int num_scatters;
   float* output;                // [points][num_classes] in the order of the image, or null
   const std::uint32_t* order;   // internal place -> pixel; null where they are the same
   int channels;                 // padded
@@ -78,6 +90,8 @@ struct Kernels {
   const char* name;
   // `values` receives the row of vertex `begin` first.
   void (*splat)(const Splat&, float* values, std::size_t begin, std::size_t end);
+  // source: [points][row].
+  void (*scatter)(const Scatter&, const float* source, int channels, std::size_t begin, std::size_t end);
   // `chains` lists vertices along one axis, up to `length`; kChainEnd marks the last of each chain. What begin..end
   // names is blurred, what follows is fetched ahead.
   void (*blur)(const std::uint32_t* chains, std::size_t length, float* values, int channels, std::size_t begin,

@@ -110,7 +110,7 @@ void fill_lattice(Lattice& lattice, const Features& features, const Elevation& e
 void turn_round(Lattice& lattice, int threads) {
   const std::size_t corners = lattice.dimensions + 1, points = lattice.num_points, count = lattice.num_vertices;
   lattice.first = Buffer<Index>(count + 1);
-  lattice.entry_points = Buffer<Index>(points * corners);
+  lattice.entry_rows = Buffer<Index>(points * corners);
   lattice.entry_weights = Buffer<float>(points * corners);
   // Each task counts the entries of a range of points, and later puts them behind those of the ranges before: every
   // vertex has its points in their order, however many tasks there are.
@@ -138,11 +138,48 @@ void turn_round(Lattice& lattice, int threads) {
     for (std::size_t p = begin; p < end; ++p) {
       for (std::size_t e = p * corners; e < (p + 1) * corners; ++e) {
         const Index at = cursor[vertices[e]]++;
-        lattice.entry_points[at] = static_cast<Index>(p);
+        lattice.entry_rows[at] = static_cast<Index>(p);
         lattice.entry_weights[at] = lattice.weights[e];
       }
     }
   });
+}
+
+constexpr std::size_t kParts = 16;
+constexpr std::size_t kCrowd = 12;  // points a vertex from which adding up within parts pays
+
+// Numbers the vertices that each part touches, in the order in which it does, and lists the parts of each vertex.
+void divide(Lattice& lattice, int threads) {
+  const std::size_t corners = lattice.dimensions + 1, points = lattice.num_points, count = lattice.num_vertices;
+  const std::size_t size = points_of_part(points), parts = (points + size - 1) / size;
+  lattice.places = Buffer<Index>(points * corners);
+  std::vector<std::vector<Index>> touched(parts);
+  parallel_ranges(threads, points, size, [&](std::size_t begin, std::size_t end) {
+    std::vector<Index> place(count, kNone);
+    std::vector<Index>& own = touched[begin / size];
+    for (std::size_t e = begin * corners; e < end * corners; ++e) {
+      const Index v = lattice.vertices[e];
+      if (place[v] == kNone) {
+        place[v] = static_cast<Index>(own.size());
+        own.push_back(v);
+      }
+      lattice.places[e] = place[v];
+    }
+  });
+  lattice.part_sums.assign(1, 0);
+  for (const auto& own : touched) lattice.part_sums.push_back(lattice.part_sums.back() + own.size());
+  lattice.first = Buffer<Index>(count + 1);
+  lattice.entry_rows = Buffer<Index>(lattice.part_sums.back());
+  lattice.entry_weights = Buffer<float>(lattice.part_sums.back());
+  lattice.first.fill(0);
+  lattice.entry_weights.fill(1.0f);
+  for (const auto& own : touched)
+    for (const Index v : own) ++lattice.first[v + 1];
+  for (std::size_t v = 0; v < count; ++v) lattice.first[v + 1] += lattice.first[v];
+  std::vector<Index> cursor(lattice.first.begin(), lattice.first.end());
+  Index row = 0;
+  for (const auto& own : touched)
+    for (const Index v : own) lattice.entry_rows[cursor[v]++] = row++;
 }
 
 double seconds() {
@@ -154,7 +191,7 @@ double seconds() {
 float alpha(int dimensions) { return 1.0f / (1.0f + std::pow(2.0f, -static_cast<float>(dimensions))); }
 
 Lattice build_lattice(const Features& features, std::size_t num_points, const Index* order, bool ring,
-                      int threads) {
+                      bool allows_parts, int threads) {
   Lattice lattice;
   const int d = features.dimensions();
   if (d < 1 || d > kMaxDimensions)
@@ -182,15 +219,22 @@ Lattice build_lattice(const Features& features, std::size_t num_points, const In
     HashTable<Key128> table(num_points / 2);
     fill_lattice(lattice, features, elevation, hashed, table, order, ring, threads);
   }
-  turn_round(lattice, threads);
+  if (allows_parts && num_points * corners >= kCrowd * lattice.num_vertices) {
+    divide(lattice, threads);
+  } else {
+    turn_round(lattice, threads);
+  }
   return lattice;
 }
 
 void scale_weights(Lattice& lattice, const float* before, const float* after, float factor, int threads) {
   const std::size_t corners = lattice.dimensions + 1;
-  if (before != nullptr) {
+  if (lattice.has_parts()) {
+    // One set of weights serves both ways: what slicing multiplies by `factor` is taken back here.
+    lattice.entry_weights.fill(1.0f / factor);
+  } else if (before != nullptr) {
     parallel_ranges(threads, lattice.num_points * corners, 1u << 16, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t e = begin; e < end; ++e) lattice.entry_weights[e] *= before[lattice.entry_points[e]];
+      for (std::size_t e = begin; e < end; ++e) lattice.entry_weights[e] *= before[lattice.entry_rows[e]];
     });
   }
   parallel_ranges(threads, lattice.num_points, 1u << 14, [&](std::size_t begin, std::size_t end) {
@@ -201,12 +245,34 @@ void scale_weights(Lattice& lattice, const float* before, const float* after, fl
   });
 }
 
+std::size_t points_of_part(std::size_t num_points) { return (num_points + kParts - 1) / kParts; }
+
+Scatter begin_part(const Lattice& lattice, std::size_t begin, float* sums, int channels) {
+  const std::size_t* range = &lattice.part_sums[begin / points_of_part(lattice.num_points)];
+  std::fill(sums + range[0] * channels, sums + range[1] * channels, 0.0f);
+  return {lattice.places.data(), lattice.weights.data(), sums + range[0] * channels, lattice.dimensions + 1};
+}
+
 void splat_and_blur(const Lattice& lattice, const float* source, float* values, int channels, int threads,
                     FilterTimes* times) {
+  if (!lattice.has_parts()) return gather_and_blur(lattice, source, values, channels, threads, times);
+  const double start = seconds();
+  Buffer<float> sums(lattice.part_sums.back() * channels);
+  parallel_ranges(threads, lattice.num_points, points_of_part(lattice.num_points),
+                  [&](std::size_t begin, std::size_t end) {
+                    const Scatter part = begin_part(lattice, begin, sums.data(), channels);
+                    kernels().scatter(part, source, channels, begin, end);
+                  });
+  if (times != nullptr) times->splat += seconds() - start;
+  gather_and_blur(lattice, sums.data(), values, channels, threads, times);
+}
+
+void gather_and_blur(const Lattice& lattice, const float* sums, float* values, int channels, int threads,
+                     FilterTimes* times) {
   const Kernels& run = kernels();
   const double start = seconds();
-  const Splat splat{lattice.first.data(), lattice.entry_points.data(), lattice.entry_weights.data(),
-                    source, lattice.num_vertices, channels};
+  const Splat splat{lattice.first.data(), lattice.entry_rows.data(), lattice.entry_weights.data(),
+                    sums, lattice.num_vertices, channels};
   if (!lattice.lines.empty()) splat_and_blur_lines(lattice.lines, splat, values, threads);
   double middle = seconds();
   for (const auto& group : lattice.groups) {

@@ -25,10 +25,14 @@ struct Lattice {
   Buffer<std::uint32_t> vertices;  // [points][d + 1]
   Buffer<float> weights;           // [points][d + 1]: barycentric
 
-  // The same turned round: which points touch a vertex.
-  Buffer<std::uint32_t> first;         // [vertices + 1]
-  Buffer<std::uint32_t> entry_points;  // [points * (d + 1)]
+  // The same turned round: which points touch a vertex. Or, where many points share a vertex, which sums do: the points
+  // are divided into parts, and those of a part are first added up, vertex by vertex.
+  Buffer<std::uint32_t> first;  // [vertices + 1]
+  Buffer<std::uint32_t> entry_rows;
   Buffer<float> entry_weights;
+  Buffer<std::uint32_t> places;        // [points][d + 1]: which sum of its part; empty without parts
+  std::vector<std::size_t> part_sums;  // where the sums of each part begin, and their number
+  bool has_parts() const { return !part_sums.empty(); }
 
   // How to blur: the lines of a lattice without holes, or else groups of axes. The vertices are numbered in the order of
   // the lines, or of the first group, so that splat runs in the same pass.
@@ -36,7 +40,7 @@ struct Lattice {
   std::vector<AxisGroup> groups;
 
   Splice splice(const float* values) const {
-    return {vertices.data(), weights.data(), values, dimensions + 1};
+    return {vertices.data(), weights.data(), values, dimensions + 1, !has_parts()};
   }
 };
 
@@ -46,17 +50,27 @@ float alpha(int dimensions);
 // `order`: internal place -> pixel, or null for identity. `ring` adds the neighbours of all vertices.
 // Throws std::invalid_argument where features are not finite or lie too far out.
 Lattice build_lattice(const Features& features, std::size_t num_points, const std::uint32_t* order, bool ring,
-                      int threads);
+                      bool allows_parts, int threads);
 
 // Folds the normalisation into the weights: the entries' by before[point], the points' by after[point] * factor (null: 1).
+// With parts, `before` and `after` are the same.
 void scale_weights(Lattice& lattice, const float* before, const float* after, float factor, int threads);
 
-// values = blurred splat of source, one row a vertex.
+// The points of one part; this depends on nothing but their number.
+std::size_t points_of_part(std::size_t num_points);
+
+// Where the part that begins with point `begin` adds up its rows, cleared.
+Scatter begin_part(const Lattice& lattice, std::size_t begin, float* sums, int channels);
+
 struct FilterTimes {
   double splat = 0, blur = 0;
 };
+// values = blurred splat of the points' rows, one row a vertex.
 void splat_and_blur(const Lattice& lattice, const float* source, float* values, int channels, int threads,
                     FilterTimes* times = nullptr);
+// The same where `sums` hold what the points of each part add up to.
+void gather_and_blur(const Lattice& lattice, const float* sums, float* values, int channels, int threads,
+                     FilterTimes* times = nullptr);
 
 // One channel of ones through the lattice: [points].
 Buffer<float> filter_ones(const Lattice& lattice, int threads);

@@ -64,7 +64,8 @@ class MeanField {
   void infer_potts(int iterations, float ratio, float* output, bool (*interrupted)());
   void infer_general(int iterations, float* output, bool (*interrupted)());
   double update_general(float* marginals, float* output, const float* divergence_of, bool with_terms);
-  void filter_terms(const float* source, int channels, std::vector<Buffer<float>>& values);
+  // `sums`: of each term what its parts add up to, or null where `source` has all there is.
+  void filter_terms(const float* source, const Buffer<float>* sums, int channels, std::vector<Buffer<float>>& values);
   Buffer<float> load_marginals(const float* marginals);
 
   int num_classes_;

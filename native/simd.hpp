@@ -236,6 +236,10 @@ struct Row {
     head = v * weight + head;
     tail.add_scaled(weight, p + kLanes);
   }
+  ATROUS_MEMBER void add_scaled(float weight, const Row& other) {
+    head = other.head * weight + head;
+    tail.add_scaled(weight, other.tail);
+  }
   // this + 0.5 (a + b): one step of the lattice's blur.
   ATROUS_MEMBER Row blurred(const Row& a, const Row& b) const {
     Row r;
@@ -291,6 +295,7 @@ struct Row<0> {
   ATROUS_MEMBER void store(float*) const {}
   ATROUS_MEMBER void add(const Row&) {}
   ATROUS_MEMBER void add_scaled(float, const float*) {}
+  ATROUS_MEMBER void add_scaled(float, const Row&) {}
   ATROUS_MEMBER Row blurred(const Row&, const Row&) const { return {}; }
   ATROUS_MEMBER void scale(float) {}
   ATROUS_MEMBER void subtract(float) {}

@@ -138,22 +138,33 @@ COMPATIBILITIES: dict[str, Callable[[int], np.ndarray]] = {
 }
 
 
+# Where many points share a vertex, parts of them are added up first: other code than for few.
+WIDTHS = {
+    "narrow": ((2.0, 3.0), 6.0, [20, 15, 30]),
+    "wide": ((20.0, 30.0), 60.0, [200, 150, 300]),
+    "both": ((2.0, 3.0), 60.0, [200, 150, 300]),
+}
+
+
+@pytest.mark.parametrize("widths", WIDTHS)
 @pytest.mark.parametrize("compatibility", COMPATIBILITIES)
 @pytest.mark.parametrize("normalization", [0, 1, 2, 3])
 @pytest.mark.parametrize("num_classes", [2, 3, 6])
 def test_inference_equals_the_oracle(
-    oracle: ModuleType, num_classes: int, normalization: int, compatibility: str
+    oracle: ModuleType, num_classes: int, normalization: int, compatibility: str, widths: str
 ) -> None:
+    (x_std, y_std), std, stds = WIDTHS[widths]
     compat = COMPATIBILITIES[compatibility](num_classes) * (0.1 if normalization == 0 else 1)
     compat = f32(compat).reshape(compat.shape)
     image, unary = photo(), energies(num_classes)
     field = on_grid(num_classes)
     field.set_unary(unary)
-    field.add_positions(2.0, 3.0, compat, normalization)
-    field.add_image(image, 6.0, 6.0, f32([20, 15, 30]), compat, normalization)
+    field.add_positions(x_std, y_std, compat, normalization)
+    field.add_image(image, std, std, f32(stds), compat, normalization)
+    assert (12 * field.vertices[1] < 6 * POINTS) == (widths != "narrow")
     terms = [
-        oracle.Term(grid_features(2, 3), compat, normalization),
-        oracle.Term(image_features(image, 6, [20, 15, 30]), compat, normalization),
+        oracle.Term(grid_features(x_std, y_std), compat, normalization),
+        oracle.Term(image_features(image, std, stds), compat, normalization),
     ]
     expected = oracle.infer(unary, terms, 3)
     marginals = field.infer(3)
@@ -164,10 +175,13 @@ def test_inference_equals_the_oracle(
     )
 
 
+@pytest.mark.parametrize("spread", [2.0, 0.3])  # the second one shares vertices
 @pytest.mark.parametrize("num_classes", [1, 2, 3, 5, 9, 21, 33, 34, 81])
-def test_any_number_of_classes_and_steps(oracle: ModuleType, num_classes: int) -> None:
+def test_any_number_of_classes_and_steps(
+    oracle: ModuleType, num_classes: int, spread: float
+) -> None:
     unary = energies(num_classes)
-    features = f32(np.random.default_rng(3).normal(0, 2, (POINTS, 3)))
+    features = f32(np.random.default_rng(3).normal(0, spread, (POINTS, 3)))
     field = _native.MeanField(num_classes, POINTS)
     field.set_unary(unary)
     field.add_features(features, f32(3.0).reshape(()), 3)

@@ -32,23 +32,28 @@ def energies(num_classes: int, points: int, seed: int = 1) -> np.ndarray:
     return f32(np.random.default_rng(seed).gamma(2.0, 1.0, (num_classes, points)))
 
 
-def refine(threads: int = 1, num_classes: int = 7, seed: int = 0) -> np.ndarray:
+def refine(
+    threads: int = 1, num_classes: int = 7, seed: int = 0, widths: tuple[int, int, int] = (1, 30, 5)
+) -> np.ndarray:
+    xy, image_xy, rgb = widths
     height, width = 150, 170
     field = _native.MeanField(
         num_classes, height * width, height=height, width=width, threads=threads
     )
     field.set_unary(energies(num_classes, height * width, seed))
-    field.add_positions(1, 1, f32(3.0).reshape(()), 3)
-    stds = f32([5, 5, 5])
-    field.add_image(photo(height, width, seed), 30, 30, stds, f32(4.0).reshape(()), 3)
+    field.add_positions(xy, xy, f32(3.0).reshape(()), 3)
+    stds = f32([rgb] * 3)
+    image = photo(height, width, seed)
+    field.add_image(image, image_xy, image_xy, stds, f32(4.0).reshape(()), 3)
     return field.infer(3)
 
 
+@pytest.mark.parametrize("widths", [(1, 30, 5), (5, 60, 40)])  # narrow; wide
 @pytest.mark.parametrize("num_classes", [2, 7, 40])
-def test_threads_do_not_change_a_bit(num_classes: int) -> None:
-    alone = refine(1, num_classes)
+def test_threads_do_not_change_a_bit(num_classes: int, widths: tuple[int, int, int]) -> None:
+    alone = refine(1, num_classes, widths=widths)
     for threads in (2, 3, 8):
-        assert np.array_equal(refine(threads, num_classes), alone)
+        assert np.array_equal(refine(threads, num_classes, widths=widths), alone)
 
 
 def test_many_python_threads_at_once() -> None:

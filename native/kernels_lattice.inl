@@ -1,0 +1,139 @@
+// Between points and lattice: splat, scatter, blur, slice. Part of kernels.inl.
+
+template <int CHANNELS>
+ATROUS_INLINE void prefetch_row(const float* row) {
+  // Rows begin at multiples of 16 bytes, so the last four channels never lie in two cache lines.
+  for (int c = 0; c + 4 < CHANNELS; c += 16) ATROUS_PREFETCH(row + c);
+  ATROUS_PREFETCH(row + CHANNELS - 1);
+}
+
+// ---- splat: every vertex gathers its points, so that nobody waits and the order of summation is fixed ----
+
+template <int CHANNELS>
+void splat_rows(const Splat& s, float* values, std::size_t stride, std::size_t begin, std::size_t end) {
+  Index entry = s.first[begin];
+  const Index last = s.first[s.num_vertices];
+  for (std::size_t v = begin; v < end; ++v) {
+    const Index stop = s.first[v + 1];
+    Row<CHANNELS> sum;
+    sum.zero();
+    for (; entry < stop; ++entry) {
+      if (entry + kAhead < last) prefetch_row<CHANNELS>(s.source + s.points[entry + kAhead] * stride);
+      sum.add_scaled(s.weights[entry], s.source + s.points[entry] * stride);
+    }
+    sum.store(values + (v - begin) * stride);
+  }
+}
+
+// ---- scatter: the points of a part, one after the other ----
+
+template <int CHANNELS>
+ATROUS_INLINE void scatter_row(const Scatter& s, const Row<CHANNELS>& row, std::size_t point, std::size_t stride) {
+  const Index* places = s.places + point * s.corners;
+  const float* weights = s.weights + point * s.corners;
+  const auto add = [&](int k) ATROUS_LAMBDA {
+    float* place = s.sums + places[k] * stride;
+    Row<CHANNELS> sum;
+    sum.load(place);
+    sum.add_scaled(weights[k], row);
+    sum.store(place);
+  };
+  if (s.corners == 6) {  // positions and colors
+    add(0), add(1), add(2), add(3), add(4), add(5);
+  } else if (s.corners == 3) {  // positions
+    add(0), add(1), add(2);
+  } else {
+    for (int k = 0; k < s.corners; ++k) add(k);
+  }
+}
+
+template <int CHANNELS>
+void scatter_rows(const Scatter& s, const float* source, std::size_t stride, std::size_t begin, std::size_t end) {
+  for (std::size_t p = begin; p < end; ++p) {
+    Row<CHANNELS> row;
+    row.load(source + p * stride);
+    scatter_row(s, row, p, stride);
+  }
+}
+
+// ---- blur: v + 0.5 (n1 + n2) in place; walking a chain, the old value of the last vertex stays in registers ----
+
+template <int CHANNELS>
+void blur_rows(const Index* chains, std::size_t length, float* values, std::size_t stride, std::size_t begin,
+               std::size_t end) {
+  Row<CHANNELS> before, here, after;
+  std::size_t i = begin;
+  while (i < end) {
+    before.zero();
+    here.load(values + (chains[i] & ~kChainEnd) * stride);
+    for (;; ++i) {
+      const Index link = chains[i];
+      float* row = values + (link & ~kChainEnd) * stride;
+      if (i + kAhead < length) prefetch_row<CHANNELS>(values + (chains[i + kAhead] & ~kChainEnd) * stride);
+      if (link & kChainEnd) {
+        after.zero();
+        here.blurred(before, after).store(row);
+        ++i;
+        break;
+      }
+      after.load(values + (chains[i + 1] & ~kChainEnd) * stride);
+      here.blurred(before, after).store(row);
+      before = here;
+      here = after;
+    }
+  }
+}
+
+// ---- slice ----
+
+template <int CHANNELS>
+ATROUS_INLINE void add_slice(Row<CHANNELS>& sum, const Splice& t, float factor, std::size_t point,
+                             std::size_t stride) {
+  const Index* vertices = t.vertices + point * t.corners;
+  const float* weights = t.weights + point * t.corners;
+  const auto add = [&](int k) ATROUS_LAMBDA { sum.add_scaled(factor * weights[k], t.values + vertices[k] * stride); };
+  if (t.corners == 6) {  // positions and colors
+    add(0), add(1), add(2), add(3), add(4), add(5);
+  } else if (t.corners == 3) {  // positions
+    add(0), add(1), add(2);
+  } else {
+    for (int k = 0; k < t.corners; ++k) add(k);
+  }
+}
+
+template <int CHANNELS>
+void slice_rows(const Slice& s, std::size_t stride, std::size_t begin, std::size_t end) {
+  for (std::size_t p = begin; p < end; ++p) {
+    Row<CHANNELS> sum;
+    sum.zero();
+    add_slice(sum, s.splice, 1.0f, p, stride);
+    sum.store(s.target + p * stride);
+  }
+}
+
+// Rows longer than the registers are worked on in blocks of channels: `work(width, c)` is called for blocks of 32, 16,
+// 4 and 1 channels.
+template <int CHANNELS>
+struct Width {
+  static constexpr int value = CHANNELS;
+};
+
+template <class Work>
+ATROUS_INLINE void in_blocks(int channels, Work work) {
+  int c = 0;
+  for (; c + kBlock <= channels; c += kBlock) work(Width<kBlock>(), c);
+  for (; c + 16 <= channels; c += 16) work(Width<16>(), c);
+  for (; c + 4 <= channels; c += 4) work(Width<4>(), c);
+  for (; c < channels; ++c) work(Width<1>(), c);
+}
+
+ATROUS_INLINE void add_slice_blocked(float* row, const Splice& term, float factor, std::size_t p, int channels) {
+  in_blocks(channels, [&](auto width, int c) ATROUS_LAMBDA {
+    Row<decltype(width)::value> sum;
+    sum.load(row + c);
+    Splice shifted = term;
+    shifted.values += c;
+    add_slice(sum, shifted, factor, p, channels);
+    sum.store(row + c);
+  });
+}

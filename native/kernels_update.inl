@@ -1,0 +1,268 @@
+// The new marginals of a point from its unary and its messages. Part of kernels.inl.
+
+ATROUS_INLINE float max_of(float a, float b) { return a > b ? a : b; }
+
+ATROUS_INLINE float exponential_scalar(float x) { return lane(exponential<4>(splat_scalar<4>(x)), 0); }
+
+template <int CHANNELS>
+ATROUS_INLINE void prefetch_slice(const Splice& term, std::size_t point) {
+  const Index* vertices = term.vertices + point * term.corners;
+  for (int k = 0; k < term.corners; ++k) prefetch_row<CHANNELS>(term.values + std::size_t{vertices[k]} * CHANNELS);
+}
+
+template <int LANES>
+ATROUS_INLINE void exponentiate(float* values, int count) {
+  for (int i = 0; i < count; i += LANES) {
+    Vec<LANES> x;
+    std::memcpy(&x, values + i, sizeof(x));
+    x = exponential<LANES>(x);
+    std::memcpy(values + i, &x, sizeof(x));
+  }
+}
+
+// Rows that fit the registers: gathers of all terms, softmax and the new marginals in one go. A batch of points goes
+// through each step together: one point's chain of dependent operations would leave the processor waiting.
+template <int CHANNELS>
+void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end) {
+  constexpr int kBatch = 16;
+  const int real = u.num_classes - 1;
+  alignas(64) float rows[kBatch * CHANNELS];
+  alignas(64) float last[kBatch];
+  for (int i = 0; i < kBatch; ++i) last[i] = 0.0f;
+  for (int i = 0; i < kBatch * CHANNELS; ++i) rows[i] = 0.0f;
+  for (std::size_t first = begin; first < end; first += kBatch) {
+    const int count = static_cast<int>(end - first < kBatch ? end - first : kBatch);
+    for (int i = 0; i < count; ++i) {
+      const std::size_t p = first + i;
+      Row<CHANNELS> row;
+      row.zero();
+      for (int t = 0; t < u.num_terms; ++t) {
+        if (u.terms[t].is_far && p + 4 < end) prefetch_slice<CHANNELS>(u.terms[t], p + 4);
+        add_slice(row, u.terms[t], u.strengths[t], p, CHANNELS);
+      }
+      last[i] = u.log_unary_last[p];
+      if (u.potts_sum != nullptr) last[i] += u.last_ratio * (u.potts_sum[p] - row.sum());
+      Row<CHANNELS> unary;
+      unary.load(u.log_unary + p * CHANNELS);
+      row.add(unary);
+      if (u.search_max) {
+        const float top = max_of(row.max(), last[i]);
+        row.subtract(top);
+        last[i] -= top;
+      }
+      row.store(rows + i * CHANNELS);
+    }
+    exponentiate<kWidest>(rows, kBatch * CHANNELS);
+    exponentiate<kWidest>(last, kBatch);
+    for (int i = 0; i < count; ++i) {
+      const std::size_t p = first + i;
+      Row<CHANNELS> row;
+      row.load(rows + i * CHANNELS);
+      const float scale = 1.0f / (row.sum() + last[i]);
+      row.scale(scale);
+      if (u.marginals != nullptr) row.store(u.marginals + p * CHANNELS);
+      for (int s = 0; s < u.num_scatters; ++s) scatter_row(u.scatters[s], row, p, CHANNELS);
+      if (u.output != nullptr) {
+        float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t(u.num_classes);
+        row.store(rows + i * CHANNELS);
+        std::memcpy(out, rows + i * CHANNELS, sizeof(float) * real);
+        out[real] = last[i] * scale;
+      }
+    }
+  }
+}
+
+// Two classes: one channel, so points stand side by side in the vectors.
+void update_potts_pairs(const PottsUpdate& u, std::size_t begin, std::size_t end) {
+  constexpr int kBatch = 64;
+  constexpr int kLanes = kWidest;
+  for (std::size_t first = begin; first < end; first += kBatch) {
+    const int count = static_cast<int>(end - first < kBatch ? end - first : kBatch);
+    float difference[kBatch];  // log of the odds of the last class
+    for (int i = 0; i < count; ++i) {
+      const std::size_t p = first + i;
+      float message = 0.0f;
+      for (int t = 0; t < u.num_terms; ++t) {
+        const Splice& term = u.terms[t];
+        const Index* vertices = term.vertices + p * term.corners;
+        const float* weights = term.weights + p * term.corners;
+        float sum = 0.0f;
+        for (int k = 0; k < term.corners; ++k) sum += weights[k] * term.values[vertices[k]];
+        message += u.strengths[t] * sum;
+      }
+      const float sum = u.potts_sum != nullptr ? u.potts_sum[p] : 0.0f;
+      const float odds = (u.log_unary_last[p] - u.log_unary[p]) + (u.last_ratio * (sum - message) - message);
+      difference[i] = odds < 87.0f ? odds : 87.0f;
+    }
+    for (int i = count; i < kBatch; ++i) difference[i] = 0.0f;
+    for (int i = 0; i < kBatch; i += kLanes) {
+      Vec<kLanes> x;
+      std::memcpy(&x, difference + i, sizeof(x));
+      x = exponential<kLanes>(x) + 1.0f;
+      std::memcpy(difference + i, &x, sizeof(x));
+    }
+    for (int i = 0; i < count; ++i) {
+      const std::size_t p = first + i;
+      const float probability = 1.0f / difference[i];
+      if (u.marginals != nullptr) u.marginals[p] = probability;
+      for (int s = 0; s < u.num_scatters; ++s) {
+        Row<1> row;
+        row.load(&probability);
+        scatter_row(u.scatters[s], row, p, 1);
+      }
+      if (u.output != nullptr) {
+        float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t{2};
+        out[0] = probability;
+        out[1] = (difference[i] - 1.0f) * probability;
+      }
+    }
+  }
+}
+
+// Rows longer than the registers: the same, with the row in memory.
+
+ATROUS_INLINE void softmax_in_place(float* row, int channels, float& last, bool has_last, bool search_max) {
+  float top = 0.0f;
+  if (search_max) {
+    top = has_last ? last : row[0];
+    in_blocks(channels, [&](auto width, int c) ATROUS_LAMBDA {
+      Row<decltype(width)::value> part;
+      part.load(row + c);
+      top = max_of(top, part.max());
+    });
+  }
+  float sum = 0.0f;
+  in_blocks(channels, [&](auto width, int c) ATROUS_LAMBDA {
+    Row<decltype(width)::value> part;
+    part.load(row + c);
+    part.subtract(top);
+    part.exponentiate();
+    part.store(row + c);
+    sum += part.sum();
+  });
+  if (has_last) {
+    last = exponential_scalar(last - top);
+    sum += last;
+  }
+  const float scale = 1.0f / sum;
+  for (int c = 0; c < channels; ++c) row[c] *= scale;
+  last *= scale;
+}
+
+constexpr int kLongest = 4096;  // longest row that stands on the stack; the general update takes longer ones
+
+void update_potts_long(const PottsUpdate& u, std::size_t begin, std::size_t end) {
+  alignas(64) float row[kLongest];
+  const int channels = u.channels;
+  const int real = u.num_classes - 1;
+  for (std::size_t p = begin; p < end; ++p) {
+    for (int c = 0; c < channels; ++c) row[c] = 0.0f;
+    for (int t = 0; t < u.num_terms; ++t) {
+      const Splice& term = u.terms[t];
+      if (p + 1 < end) {
+        const Index* next = term.vertices + (p + 1) * term.corners;
+        for (int k = 0; k < term.corners; ++k)
+          for (int c = 0; c < channels; c += 16) ATROUS_PREFETCH(term.values + std::size_t{next[k]} * channels + c);
+      }
+      add_slice_blocked(row, term, u.strengths[t], p, channels);
+    }
+    float last = u.log_unary_last[p];
+    if (u.potts_sum != nullptr) {
+      float total = 0.0f;
+      in_blocks(channels, [&](auto width, int c) ATROUS_LAMBDA {
+        Row<decltype(width)::value> part;
+        part.load(row + c);
+        total += part.sum();
+      });
+      last += u.last_ratio * (u.potts_sum[p] - total);
+    }
+    const float* unary = u.log_unary + p * channels;
+    for (int c = 0; c < channels; ++c) row[c] += unary[c];
+    softmax_in_place(row, channels, last, true, u.search_max);
+    if (u.marginals != nullptr) std::memcpy(u.marginals + p * channels, row, sizeof(float) * channels);
+    for (int s = 0; s < u.num_scatters; ++s) {
+      in_blocks(channels, [&](auto width, int c) ATROUS_LAMBDA {
+        Row<decltype(width)::value> part;
+        part.load(row + c);
+        Scatter shifted = u.scatters[s];
+        shifted.sums += c;
+        scatter_row(shifted, part, p, channels);
+      });
+    }
+    if (u.output != nullptr) {
+      float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t(u.num_classes);
+      for (int c = 0; c < real; ++c) out[c] = row[c];
+      out[real] = last;
+    }
+  }
+}
+
+void energies(float* values, float highest, std::size_t count) {
+  const Vec<kWidest> low = splat_scalar<kWidest>(1e-5f), high = splat_scalar<kWidest>(-highest);
+  float tail[kWidest];
+  for (std::size_t i = 0; i < count; i += kWidest) {
+    const std::size_t size = count - i < kWidest ? count - i : kWidest;
+    for (std::size_t k = size; k < kWidest; ++k) tail[k] = 1.0f;
+    float* at = size < kWidest ? tail : values + i;
+    if (at == tail) std::memcpy(tail, values + i, sizeof(float) * size);
+    Vec<kWidest> x;
+    std::memcpy(&x, at, sizeof(x));
+    x = select_greater<kWidest>(x, low);
+    x = select_greater<kWidest>(x * -1.0f, high) * -1.0f;
+    x = logarithm<kWidest>(x) * -1.0f;
+    std::memcpy(at, &x, sizeof(x));
+    if (at == tail) std::memcpy(values + i, tail, sizeof(float) * size);
+  }
+}
+
+// ---- the general update ----
+
+void add_compatible(float* exponent, const float* filtered, const Compatibility& compatibility, int channels,
+                    int num_classes) {
+  if (compatibility.vector != nullptr) {
+    for (int c = 0; c < num_classes; ++c) exponent[c] -= compatibility.vector[c] * filtered[c];
+    return;
+  }
+  for (int from = 0; from < num_classes; ++from) {
+    const float* column = compatibility.matrix + std::size_t(from) * channels;
+    const float value = filtered[from];
+    for (int c = 0; c < num_classes; ++c) exponent[c] -= column[c] * value;
+  }
+}
+
+double update_general(const GeneralUpdate& u, float* scratch, std::size_t begin, std::size_t end) {
+  float* exponent = scratch;
+  float* filtered = scratch + u.channels;
+  double divergence = 0.0;
+  for (std::size_t p = begin; p < end; ++p) {
+    for (int c = 0; c < u.channels; ++c) exponent[c] = c < u.num_classes ? 0.0f : kLogPad;
+    for (int t = 0; t < u.num_terms; ++t) {
+      for (int c = 0; c < u.channels; ++c) filtered[c] = 0.0f;
+      add_slice_blocked(filtered, u.terms[t], 1.0f, p, u.channels);
+      add_compatible(exponent, filtered, u.compatibilities[t], u.channels, u.num_classes);
+    }
+    const float* unary = u.log_unary + p * u.unary_channels;
+    const float unary_last = u.log_unary_last[p];
+    if (u.divergence_of != nullptr) {
+      // The exponent holds minus the applied compatibility here, the unary minus the energy.
+      const float* q = u.divergence_of + p * u.channels;
+      for (int c = 0; c < u.num_classes; ++c) {
+        const float log_unary = c + 1 < u.num_classes ? unary[c] : unary_last;
+        const double energy = double(u.unary_shift[p]) - log_unary - exponent[c];
+        const double probability = q[c];
+        divergence += probability * (energy + std::log(probability > 1e-20 ? probability : 1e-20));
+      }
+      continue;
+    }
+    for (int c = 0; c + 1 < u.num_classes; ++c) exponent[c] += unary[c];
+    exponent[u.num_classes - 1] += unary_last;
+    float none = 0.0f;
+    softmax_in_place(exponent, u.channels, none, false, true);
+    if (u.marginals != nullptr) std::memcpy(u.marginals + p * u.channels, exponent, sizeof(float) * u.channels);
+    if (u.output != nullptr) {
+      float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t(u.num_classes);
+      for (int c = 0; c < u.num_classes; ++c) out[c] = exponent[c];
+    }
+  }
+  return divergence;
+}

@@ -1,0 +1,146 @@
+// From energies or probabilities to the rows of the unary, and back where classes were merged.
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <vector>
+
+#include "mean_field_internal.hpp"
+#include "parallel.hpp"
+
+namespace atrous {
+
+// `read(block, first, count)` fills the energies of `count` pixels: block[class * count + i].
+template <class Read>
+void MeanField::read_unary(Read read) {
+  Stopwatch watch(timings_["unary"]);
+  const int rows = num_classes_ - 1;
+  const std::size_t channels = unary_channels_;
+  if (log_unary_.size() != num_points_ * channels) log_unary_ = Buffer<float>(num_points_ * channels);
+  log_unary_last_ = Buffer<float>(num_points_);
+  unary_shift_ = Buffer<float>(num_points_);
+  constexpr std::size_t kBlock = 64;
+  parallel_ranges(threads_, num_points_, kGrain, [&](std::size_t begin, std::size_t end) {
+    std::vector<float> block(kBlock * num_classes_);
+    for (std::size_t first = begin; first < end; first += kBlock) {
+      const std::size_t count = std::min(kBlock, end - first);
+      read(block.data(), first, count);
+      float lowest[kBlock];
+      for (std::size_t i = 0; i < count; ++i) lowest[i] = std::numeric_limits<float>::infinity();
+      bool is_number = true;
+      for (int c = 0; c < num_classes_; ++c) {
+        const float* energy = block.data() + c * count;
+        for (std::size_t i = 0; i < count; ++i) {
+          is_number &= energy[i] > -std::numeric_limits<float>::infinity();
+          lowest[i] = std::min(lowest[i], energy[i]);
+        }
+      }
+      for (std::size_t i = 0; i < count; ++i) is_number &= lowest[i] < std::numeric_limits<float>::infinity();
+      if (!is_number)
+        throw std::invalid_argument(
+            "the unary energies must be numbers above -infinity, with a finite one for each point");
+      for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t p = place_of(first + i);
+        float* row = log_unary_.data() + p * channels;
+        for (int c = 0; c < rows; ++c) row[c] = std::max(lowest[i] - block[c * count + i], kLogZero);
+        for (std::size_t c = rows; c < channels; ++c) row[c] = kLogPad;
+        log_unary_last_[p] = std::max(lowest[i] - block[rows * count + i], kLogZero);
+        unary_shift_[p] = lowest[i];
+      }
+    }
+  });
+  has_unary_ = true;
+}
+
+void MeanField::set_unary(const float* energy) {
+  read_unary([&](float* block, std::size_t first, std::size_t count) {
+    for (int c = 0; c < num_classes_; ++c)
+      std::memcpy(block + c * count, energy + c * num_points_ + first, sizeof(float) * count);
+  });
+}
+
+void MeanField::set_probabilities(const float* probabilities, std::size_t num_rows, const std::int32_t* live,
+                                  std::size_t num_live) {
+  std::vector<std::size_t> rows, rest;
+  if (live == nullptr) {
+    if (num_rows != static_cast<std::size_t>(num_classes_))
+      throw std::invalid_argument("probabilities need a row for each class");
+    for (std::size_t row = 0; row < num_rows; ++row) rows.push_back(row);
+  } else {
+    std::vector<bool> is_live(num_rows, false);
+    for (std::size_t i = 0; i < num_live; ++i) {
+      const auto row = static_cast<std::size_t>(live[i]);
+      if (live[i] < 0 || row >= num_rows || is_live[row])
+        throw std::invalid_argument("live must name different rows of the probabilities");
+      is_live[row] = true;
+      rows.push_back(row);
+    }
+    for (std::size_t row = 0; row < num_rows; ++row)
+      if (!is_live[row]) rest.push_back(row);
+    if (num_live + 1 != static_cast<std::size_t>(num_classes_) || rest.empty())
+      throw std::invalid_argument("live classes and one for the rest must make num_classes");
+  }
+  read_unary([&](float* block, std::size_t first, std::size_t count) {
+    const Kernels& run = kernels();
+    const auto copy_row = [&](std::size_t row, float* to) {
+      const float* from = probabilities + row * num_points_ + first;
+      bool is_number = true;
+      for (std::size_t i = 0; i < count; ++i) is_number &= from[i] == from[i];
+      if (!is_number) throw std::invalid_argument("probabilities must not be NaN");
+      std::memcpy(to, from, sizeof(float) * count);
+    };
+    for (std::size_t c = 0; c < rows.size(); ++c) copy_row(rows[c], block + c * count);
+    run.energies(block, 1.0f, rows.size() * count);
+    if (rest.empty()) return;
+    float* sum = block + rows.size() * count;
+    std::fill(sum, sum + count, 0.0f);
+    std::vector<float> part(count);
+    for (const std::size_t row : rest) {
+      copy_row(row, part.data());
+      for (std::size_t i = 0; i < count; ++i) sum[i] += std::clamp(part[i], 1e-5f, 1.0f);
+    }
+    run.energies(sum, std::numeric_limits<float>::max(), count);
+  });
+}
+
+void MeanField::clear_unary() {
+  has_unary_ = false;
+  log_unary_ = Buffer<float>();
+}
+
+// ---- classes that were merged into one ----
+
+void expand(const float* refined, const float* probabilities, std::size_t num_rows, std::size_t num_points,
+            const std::int32_t* live, std::size_t num_live, float* output, int threads) {
+  std::vector<std::size_t> place(num_rows, num_live);
+  for (std::size_t i = 0; i < num_live; ++i) {
+    if (live[i] < 0 || static_cast<std::size_t>(live[i]) >= num_rows)
+      throw std::invalid_argument("live must name rows of the probabilities");
+    place[static_cast<std::size_t>(live[i])] = i;
+  }
+  const std::size_t columns = num_live + 1;
+  parallel_ranges(threads > 0 ? threads : max_threads(), num_points, kGrain, [&](std::size_t begin, std::size_t end) {
+    constexpr std::size_t kBlock = 256;
+    for (std::size_t first = begin; first < end; first += kBlock) {
+      const std::size_t count = std::min(kBlock, end - first);
+      float scale[kBlock] = {};
+      for (std::size_t row = 0; row < num_rows; ++row) {
+        if (place[row] < num_live) continue;
+        const float* from = probabilities + row * num_points + first;
+        for (std::size_t i = 0; i < count; ++i) scale[i] += std::clamp(from[i], 1e-5f, 1.0f);
+      }
+      for (std::size_t i = 0; i < count; ++i) scale[i] = refined[(first + i) * columns + num_live] / scale[i];
+      for (std::size_t row = 0; row < num_rows; ++row) {
+        const float* from = probabilities + row * num_points + first;
+        float* to = output + row * num_points + first;
+        if (place[row] < num_live) {
+          for (std::size_t i = 0; i < count; ++i) to[i] = refined[(first + i) * columns + place[row]];
+        } else {
+          for (std::size_t i = 0; i < count; ++i) to[i] = scale[i] * std::clamp(from[i], 1e-5f, 1.0f);
+        }
+      }
+    }
+  });
+}
+
+}  // namespace atrous
