@@ -3,6 +3,7 @@
     python benchmarks/crf.py                  everything (an hour with pydensecrf)
     python benchmarks/crf.py --quick          a tiny case, to see that it runs
     python benchmarks/crf.py --cases 500x375x21 --params deeplab --live 1,2,4
+    python benchmarks/crf.py --add --cases 4000x3000x2 --contenders atrous,pydensecrf --budget 300
     python benchmarks/crf.py --plot-only      the plot again, from the JSON file
 
 Writes benchmarks/results/crf.json and docs/images/crf_benchmark.png.
@@ -53,11 +54,16 @@ def main() -> None:
         return
     if not options.plot_only:
         cases = [QUICK] if options.quick else [CASES[name] for name in options.cases]
-        result: dict[str, Any] = {"run": describe_run(), "photos": photo_source(), "rows": []}
+        result: dict[str, Any] = {"runs": [], "photos": photo_source(), "rows": []}
+        if options.add and options.json.exists():
+            result = json.loads(options.json.read_text(encoding="utf-8"))
+        run = len(result["runs"])
+        result["runs"].append(describe_run())
         for case in (case.with_live(factor) for case in cases for factor in options.live):
             for params in options.params:
-                result["rows"] += measure(case, params, options)
-        write_result(options.json, result)
+                rows = [{"run": run, **row} for row in measure(case, params, options)]
+                result["rows"] = [old for old in result["rows"] if not _replaced(old, rows)] + rows
+                write_result(options.json, result)
     if options.plot:
         plot(json.loads(options.json.read_text(encoding="utf-8")), options.plot)
 
@@ -73,6 +79,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=7, help="calls of each contender")
     parser.add_argument("--budget", type=float, default=60, help="seconds for each contender")
     parser.add_argument("--no-memory", action="store_true", help="leave peak memory out")
+    parser.add_argument("--add", action="store_true", help="keep other cases of the JSON file")
     parser.add_argument("--json", type=Path, default=RESULTS / "crf.json")
     parser.add_argument("--plot", type=Path, default=PLOT)
     parser.add_argument("--no-plot", action="store_const", const=None, dest="plot")
@@ -99,6 +106,10 @@ def _words(text: str) -> list[str]:
 
 def _numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
+
+
+def _replaced(old: dict[str, Any], rows: list[dict[str, Any]]) -> bool:
+    return all(old[key] == rows[0][key] for key in ("case", "live", "params"))
 
 
 def measure(case: Case, params: str, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -189,7 +200,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
         draw_panel(axis, title, rows)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
-    cpu = result["run"]["cpu"]["name"]
+    cpu = result["runs"][0]["cpu"]["name"]
     figure.suptitle(f"Dense CRF, seconds an image on {cpu}", fontsize=11)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
