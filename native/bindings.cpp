@@ -268,6 +268,20 @@ NB_MODULE(_native, m) {
         return to_matrix(output, rows, points);
       },
       "refined"_a, "probabilities"_a, "live"_a, nb::kw_only(), "threads"_a = 0);
+  m.def(
+      "ranges",
+      [](const Matrix& values, int threads) {
+        const std::size_t rows = values.shape(0);
+        need(values.shape(1) > 0, "values need a column at least");
+        need(threads >= 0 && threads <= 4096, "threads must lie between 0 and 4096");
+        Buffer<float> output(2 * rows);
+        {
+          nb::gil_scoped_release release;
+          find_ranges(values.data(), rows, values.shape(1), output.data(), output.data() + rows, threads);
+        }
+        return to_matrix(output, 2, rows);
+      },
+      "values"_a, nb::kw_only(), "threads"_a = 0);
   m.def("release_memory", release_memory);
   m.def("simd", [] { return kernels().name; });
   m.def("max_threads", max_threads);

@@ -85,6 +85,10 @@ class MeanField {
 void expand(const float* refined, const float* probabilities, std::size_t num_rows, std::size_t num_points,
             const std::int32_t* live, std::size_t num_live, float* output, int threads);
 
+// Lowest and highest number of each row; both NaN where one is not finite.
+void find_ranges(const float* rows, std::size_t num_rows, std::size_t num_points, float* low, float* high,
+                 int threads);
+
 // The raw filter: splat, blur, slice and alpha; [points][channels] in and out.
 void filter(const float* features, int dimensions, const float* values, int channels, std::size_t num_points,
             float* output, int threads, bool ring);

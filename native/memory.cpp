@@ -14,7 +14,7 @@ namespace atrous {
 namespace {
 
 constexpr std::size_t kHugePage = std::size_t{1} << 21;
-constexpr std::size_t kKept = std::size_t{256} << 20;  // bytes: what an image of 500x375 with 21 classes works with
+constexpr std::size_t kKept = std::size_t{512} << 20;  // bytes: what COCO's images with 81 classes, most of them pruned, work with
 constexpr int kSlots = 64;
 
 std::size_t rounded(std::size_t bytes) {

@@ -143,4 +143,27 @@ void expand(const float* refined, const float* probabilities, std::size_t num_ro
   });
 }
 
+void find_ranges(const float* rows, std::size_t num_rows, std::size_t num_points, float* low, float* high,
+                 int threads) {
+  constexpr std::size_t kLanes = 16;  // the compiler makes vectors of them
+  parallel_ranges(threads > 0 ? threads : max_threads(), num_rows, 1, [&](std::size_t row, std::size_t) {
+    const float* values = rows + row * num_points;
+    float least[kLanes], most[kLanes], poison[kLanes];
+    for (std::size_t k = 0; k < kLanes; ++k) least[k] = most[k] = values[0], poison[k] = 0.0f;
+    const auto take = [&](std::size_t k, float value) {
+      least[k] = value < least[k] ? value : least[k];
+      most[k] = value > most[k] ? value : most[k];
+      poison[k] += value - value;  // 0 for finite numbers, else NaN
+    };
+    std::size_t i = 0;
+    for (; i + kLanes <= num_points; i += kLanes)
+      for (std::size_t k = 0; k < kLanes; ++k) take(k, values[i + k]);
+    for (; i < num_points; ++i) take(0, values[i]);
+    low[row] = *std::min_element(least, least + kLanes);
+    high[row] = *std::max_element(most, most + kLanes);
+    for (const float trace : poison)
+      if (trace != 0.0f) low[row] = high[row] = std::numeric_limits<float>::quiet_NaN();
+  });
+}
+
 }  // namespace atrous

@@ -254,6 +254,14 @@ def test_merged_classes_and_their_expansion() -> None:
     assert np.allclose(_native.expand(merged, probabilities, live), probabilities, atol=1e-5)
 
 
+def test_ranges_of_rows() -> None:
+    rows = f32(np.random.default_rng(2).normal(0, 1, (5, 37)))
+    assert np.array_equal(_native.ranges(rows), [rows.min(1), rows.max(1)])
+    rows[1, 0], rows[2, 36], rows[4, 5] = np.nan, np.inf, -np.inf
+    expected = np.isin(np.arange(5), [1, 2, 4])
+    assert np.array_equal(np.isnan(_native.ranges(rows, threads=3)), [expected, expected])
+
+
 def test_ring_is_nearer_to_the_exact_mean_field() -> None:
     with np.load(TESTS / "golden/crf/pydensecrf_refine.npz") as golden:
         image = golden["img"]

@@ -109,8 +109,11 @@ def expand(
     Row live[i] is refined[i]; refined[L] is shared out among the others as clip(p, 1e-5, 1) is.
     """
 
+def ranges(values: Floats, *, threads: int = 0) -> Floats:
+    """Return (2, C) of values (C, N): each row's lowest and highest; NaN where one is not finite."""
+
 def release_memory() -> None:
-    """Give the system back what is kept for the next image, at most 256 MB."""
+    """Give the system back what is kept for the next image, at most 512 MB."""
 
 def simd() -> str:
     """Return "avx512", "avx2" or "baseline": what runs here. ATROUS_SIMD lowers it."""

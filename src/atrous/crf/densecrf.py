@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .kernel import MeanField, check_reach, choose_threads
+from .kernel import MeanField, check_reach, choose_threads, expand, ranges
 from .params import CRFParams
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ FloatArray: TypeAlias = NDArray[np.float32]
 Accuracy: TypeAlias = Literal["lattice", "high"]
 
 SYMMETRIC = 3  # the kernel's number of this normalisation
-MIN_PROBABILITY = 1e-5  # keeps the unary finite; part of the definition of `refine`
 PAPER = CRFParams()
 
 
@@ -154,7 +153,7 @@ class DenseCRF:
         photo = _check_image(image, scores.shape[1:])
         num_classes, height, width = scores.shape
         rows = scores.reshape(num_classes, height * width)
-        is_dead = _check_range(rows) < self.prune_below
+        is_dead = _check_range(rows, threads) < self.prune_below
         if num_classes == 1:
             return np.ones_like(scores)
         live = np.flatnonzero(~is_dead).astype(np.int32)
@@ -166,7 +165,8 @@ class DenseCRF:
         else:
             field = self._mean_field(photo, len(live) + 1, merged, threads)
             field.set_probabilities(rows, live)
-            refined = _expand(field.infer(self.params.iterations), rows, live)
+            merged_rows = field.infer(self.params.iterations)
+            refined = expand(merged_rows, rows, live, threads=threads)
         return refined.reshape(scores.shape)
 
     def _mean_field(
@@ -218,20 +218,6 @@ class DenseCRF:
         return torch.from_numpy(np.stack(refined))
 
 
-def _expand(refined: FloatArray, rows: FloatArray, live: NDArray[np.int32]) -> FloatArray:
-    """Give the mass of the merged channel back to its classes: (live + 1, N) -> (K, N)."""
-    dead = np.setdiff1d(np.arange(len(rows)), live)
-    whole = np.empty_like(rows)
-    whole[live] = refined[:-1]
-    mass = np.zeros(rows.shape[1], np.float32)
-    for k in dead:  # a row at a time stays in the cache
-        mass += np.maximum(rows[k], MIN_PROBABILITY, out=whole[k])
-    share = refined[-1] / mass
-    for k in dead:
-        whole[k] *= share
-    return whole
-
-
 def _potts(weight: float, channels: int, merged: int) -> FloatArray:
     """Return the kernel's compatibility: a weight, or a diagonal when the last channel is several.
 
@@ -268,10 +254,11 @@ def _check_probabilities(probabilities: ArrayLike) -> FloatArray:
     return scores
 
 
-def _check_range(rows: FloatArray) -> FloatArray:
+def _check_range(rows: FloatArray, threads: int) -> FloatArray:
     """Return each class's highest probability, once all are known to be finite and 0 or more."""
-    low, high = rows.min(), rows.max(axis=1)  # NaN where there is one
-    if not (np.isfinite(low) and np.isfinite(high).all()):
+    lows, high = ranges(rows, threads=threads)
+    low = lows.min()
+    if np.isnan(low):
         raise ValueError("probabilities hold NaN or infinite values; they must be from 0 to 1")
     if low < 0:
         raise ValueError(

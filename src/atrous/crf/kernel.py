@@ -6,14 +6,14 @@ import sys
 from typing import Any
 
 try:
-    from ._native import MeanField, max_threads
+    from ._native import MeanField, expand, max_threads, ranges
 except ImportError as error:
     raise ImportError(
         f"the compiled kernel of atrous.crf cannot be loaded ({error}); in a source tree build it "
         "with `pip install .` (needs a C++17 compiler), or install a wheel: `pip install atrous`"
     ) from error
 
-__all__ = ["MeanField", "check_reach", "choose_threads", "max_threads"]
+__all__ = ["MeanField", "check_reach", "choose_threads", "expand", "max_threads", "ranges"]
 
 # float32 positions within the lattice are meaningless further out.
 MAX_REACH = 100_000
