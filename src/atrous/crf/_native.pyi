@@ -110,7 +110,7 @@ def expand(
     """
 
 def ranges(values: Floats, *, threads: int = 0) -> Floats:
-    """Return (2, C) of values (C, N): each row's lowest and highest; NaN where one is not finite."""
+    """Return (2, C) of values (C, N): lowest and highest of each row, or NaN."""
 
 def release_memory() -> None:
     """Give the system back what is kept for the next image, at most 512 MB."""
