@@ -25,6 +25,7 @@ from crf_contenders import (
     NAMES,
     OURS,
     PARAMS,
+    PRUNED,
     PYDENSECRF,
     check_agreement,
     compare,
@@ -36,12 +37,13 @@ from crf_inputs import CASES, QUICK, Case, digest, make_inputs, photo_source
 from measuring import RESULTS, ROOT, describe_run, time_in_turns, write_result
 
 PLOT = ROOT / "docs" / "images" / "crf_benchmark.png"
-COLOURS = {
-    "atrous": "#1a7f37",
-    "atrous pruned": "#57b86c",
-    "atrous high": "#8250df",
-    "atrous torch": "#0969da",
-    "pydensecrf": "#9a6700",
+RIVAL = "#9a6700"
+TITLES = {"deeplab": "DeepLab v2's parameters", "readme": "parameters of pydensecrf's page"}
+# What the plot shows: contender and threads -> label and colour.
+SHOWN = {
+    (OURS, 1): ("one thread", "#8fd19e"),
+    (OURS, 2): ("two threads", "#1a7f37"),
+    (PRUNED, 2): ("two threads, pruned", "#0969da"),
 }
 
 
@@ -182,43 +184,51 @@ def tell(rows: list[dict[str, Any]]) -> None:
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Draw seconds a contender, one panel a case and parameter set, on a logarithmic axis."""
+    """Draw how many times as fast as pydensecrf each contender is, one panel a parameter set."""
     import matplotlib.pyplot as plt
 
-    panels: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, dict[str, dict[tuple[str, int], float]]] = {}
     for row in result["rows"]:
-        title = f"{row['case']}, {row['params']}, {row['live']} live"
-        panels.setdefault(title, []).append(row)
-    columns = min(2, len(panels))
-    lines = -(-len(panels) // columns)
-    height = 0.9 + 0.24 * max(len(rows) for rows in panels.values())
+        if row["live"] == {case.name: case.live for case in (*CASES.values(), QUICK)}[row["case"]]:
+            group = groups.setdefault(row["params"], {}).setdefault(row["case"], {})
+            group[row["contender"], row["threads"]] = row["median_s"]
+    groups = {
+        params: {name: times for name, times in cases.items() if (PYDENSECRF, 1) in times}
+        for params, cases in groups.items()
+    }
+    if not any(groups.values()):
+        print("no plot: it shows the times beside pydensecrf's, which was not measured")
+        return
+    height = 0.7 + 0.75 * max(map(len, groups.values()))
     figure, axes = plt.subplots(
-        lines, columns, figsize=(5.6 * columns, height * lines), squeeze=False, layout="constrained"
+        1, len(groups), figsize=(4.8 * len(groups), height), squeeze=False, layout="constrained"
     )
-    for axis, (title, rows) in zip(axes.flat, panels.items(), strict=False):
-        draw_panel(axis, title, rows)
-    for axis in axes.flat[len(panels) :]:
-        axis.set_visible(False)
-    cpu = result["runs"][0]["cpu"]["name"]
-    figure.suptitle(f"Dense CRF, seconds an image on {cpu}", fontsize=11)
+    for axis, (params, cases) in zip(axes.flat, groups.items(), strict=True):
+        draw_panel(axis, TITLES[params], cases)
+    axes[0, -1].legend(fontsize=8, loc="lower right", frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     print(f"wrote {path}")
 
 
-def draw_panel(axis: Any, title: str, rows: list[dict[str, Any]]) -> None:
-    names = [f"{r['contender']}, {r['threads']} thread{'s' * (r['threads'] > 1)}" for r in rows]
-    medians = [row["median_s"] for row in rows]
-    spread = np.abs([[r["median_s"] - r["min_s"], r["max_s"] - r["median_s"]] for r in rows]).T
-    colours = [COLOURS[row["contender"]] for row in rows]
-    bars = axis.barh(names, medians, color=colours, xerr=spread, error_kw={"elinewidth": 0.8})
-    axis.bar_label(bars, [f" {median:.3g} s" for median in medians], fontsize=7, padding=2)
-    axis.set_xscale("log")
-    axis.xaxis.set_minor_formatter("")  # the bars bear their numbers
-    axis.set_xlim(min(medians) / 2, max(medians) * 4)
-    axis.set_title(title, fontsize=9)
-    axis.invert_yaxis()
-    axis.tick_params(labelsize=7)
+def draw_panel(axis: Any, title: str, cases: dict[str, dict[tuple[str, int], float]]) -> None:
+    thickness = 0.8 / len(SHOWN)
+    for place, (contender, (label, colour)) in enumerate(SHOWN.items()):
+        present = [(at, times) for at, times in enumerate(cases.values()) if contender in times]
+        ratios = [times[PYDENSECRF, 1] / times[contender] for _, times in present]
+        heights = [at + (place - (len(SHOWN) - 1) / 2) * thickness for at, _ in present]
+        bars = axis.barh(heights, ratios, thickness * 0.92, label=label, color=colour)
+        axis.bar_label(bars, [f" {ratio:.1f}x" for ratio in ratios], fontsize=7, padding=1)
+    axis.axvline(1, color=RIVAL, linewidth=1)
+    axis.text(1.2, -0.62, "pydensecrf", color=RIVAL, fontsize=8, va="center")
+    axis.set_yticks(
+        range(len(cases)), [f"{name}\n{t[PYDENSECRF, 1]:.3g} s" for name, t in cases.items()]
+    )
+    axis.set_ylim(len(cases) - 0.5, -0.8)
+    axis.set_xlim(0, axis.get_xlim()[1] * 1.08)
+    axis.set_xlabel("times as fast as pydensecrf, whose seconds stand on the left", fontsize=8)
+    axis.set_title(title, fontsize=10)
+    axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)
 
 

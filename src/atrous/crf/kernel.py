@@ -6,14 +6,22 @@ import sys
 from typing import Any
 
 try:
-    from ._native import MeanField, expand, max_threads, ranges
+    from ._native import MeanField, expand, max_threads, ranges, release_memory
 except ImportError as error:
     raise ImportError(
         f"the compiled kernel of atrous.crf cannot be loaded ({error}); in a source tree build it "
         "with `pip install .` (needs a C++17 compiler), or install a wheel: `pip install atrous`"
     ) from error
 
-__all__ = ["MeanField", "check_reach", "choose_threads", "expand", "max_threads", "ranges"]
+__all__ = [
+    "MeanField",
+    "check_reach",
+    "choose_threads",
+    "expand",
+    "max_threads",
+    "ranges",
+    "release_memory",
+]
 
 # float32 positions within the lattice are meaningless further out.
 MAX_REACH = 100_000
