@@ -7,6 +7,8 @@ CMake's -DATROUS_SANITIZE=ON and preload the sanitizers' libraries (see the proo
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import platform
 import subprocess
@@ -21,11 +23,13 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from atrous.crf import CRFParams, DenseCRF
+from atrous.crf.kernel import release_memory
 from atrous.crf.pydensecrf import densecrf as dcrf
 from atrous.crf.pydensecrf import utils
 
 COMMAND = "pytest -m slow tests/crf/test_fuzz.py"
 PROOF = Path(__file__).parents[2] / "docs/proofs/crf_fuzz.md"
+STATUS = Path("/proc/self/status")
 LONG_RUN = 20_000  # calls at least
 ALLOWED = (ValueError, TypeError, MemoryError)
 
@@ -259,6 +263,38 @@ def test_random_calls_work_or_are_refused() -> None:
     count = fuzz(60)
     assert count["worked"] > 100
     assert count["refused"] > 50
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs /proc and malloc_trim")
+def test_calls_leave_no_memory_behind() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (90, 120, 3), np.uint8)
+    scores = rng.dirichlet(np.ones(6), size=(90, 120)).transpose(2, 0, 1).astype(np.float32)
+    scores[4:] *= 1e-4
+    bad = scores.copy()
+    bad[0, 0, 0] = np.nan
+
+    def call_everything() -> None:
+        DenseCRF(CRFParams(2)).refine(scores, image)
+        DenseCRF(CRFParams(2), accuracy="high", prune_below=1e-3).refine(scores, image)
+        with pytest.raises(ValueError, match="NaN"):
+            DenseCRF().refine(bad, image)
+        crf = dcrf.DenseCRF2D(120, 90, 6)
+        crf.setUnaryEnergy(utils.unary_from_softmax(scores))
+        crf.addPairwiseBilateral(40, 20, image, np.eye(6, dtype=np.float32))
+        crf.inference(2)
+
+    def megabytes_after(calls: int) -> float:
+        for _ in range(calls):
+            call_everything()
+        gc.collect()
+        release_memory()
+        ctypes.CDLL(None).malloc_trim(0)  # what is free, but not yet given back, is no leak
+        line = next(x for x in STATUS.read_text().splitlines() if x.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+
+    before = megabytes_after(10)
+    assert megabytes_after(60) - before < 8  # one forgotten row of marginals a call: 15 MB
 
 
 @pytest.mark.slow
