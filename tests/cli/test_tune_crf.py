@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from atrous.cli.main import main
+from atrous.cli.tune_crf import _stages
 from atrous.predict import Segmenter
 from atrous.weights import read_weights, save_weights
 
@@ -92,3 +95,19 @@ def test_ctrl_c_says_how_to_go_on(
     result = run(noisy, weights)
     assert result.exit_code == 130
     assert "The same command goes on from tune-crf-drawn." in result.output
+
+
+def test_stages_of_the_same_name_are_counted_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[int, str]] = []
+
+    @contextmanager
+    def counted(total: int, what: str) -> Iterator[Callable[[], None]]:
+        opened.append((total, what))
+        yield lambda: None
+
+    monkeypatch.setattr("atrous.cli.tune_crf.images_progress", counted)
+    with _stages() as update:
+        for what, total in (("round 2", 3), ("round 2", 3), ("report", 2)):
+            for done in range(1, total + 1):
+                update(what, done, total)
+    assert opened == [(3, "round 2"), (3, "round 2"), (2, "report")]

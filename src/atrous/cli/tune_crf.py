@@ -151,6 +151,7 @@ def _stages() -> Generator[Progress]:
             advance()
             if done == total:
                 stack.close()
+                stage = ""  # the next one may bear the same name
 
         yield update
 

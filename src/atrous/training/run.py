@@ -168,7 +168,8 @@ class Run:
         if self.processes.is_first:
             self.folder.mkdir(parents=True, exist_ok=True)
             remove_partial_files(self.folder)
-            log.rewind(self.iteration)
+            is_last = self.iteration == self.config.optimizer.iterations
+            log.rewind(self.iteration, is_last=is_last)
             if self.config.output.tensorboard:
                 self.board = Board(self.folder, first_iteration=self.iteration)
                 log.also = self.board.show_values
