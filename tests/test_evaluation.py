@@ -185,6 +185,12 @@ def test_the_mean_boundary_iou_leaves_out_what_does_not_occur(segmenter, dataset
     assert report.mean_boundary_iou == pytest.approx(report.boundary_iou[:2].mean())
     report.boundary[:] = 0
     assert np.isnan(report.mean_boundary_iou)
+    report.confusion[:] = 0
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    assert json.loads(report.to_json(), parse_constant=refuse)["miou"] is None
 
 
 def test_scores_on_the_training_split_are_warned_about(segmenter, dataset):

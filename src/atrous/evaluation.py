@@ -95,11 +95,11 @@ class Report:
         return {
             "dataset": self.dataset,
             "images": self.images,
-            "miou": self.miou,
-            "pixel_accuracy": self.pixel_accuracy,
-            "class_accuracy": self.class_accuracy,
-            "frequency_weighted_iou": self.frequency_weighted_iou,
-            "mean_boundary_iou": self.mean_boundary_iou,
+            "miou": _known(self.miou),
+            "pixel_accuracy": _known(self.pixel_accuracy),
+            "class_accuracy": _known(self.class_accuracy),
+            "frequency_weighted_iou": _known(self.frequency_weighted_iou),
+            "mean_boundary_iou": _known(self.mean_boundary_iou),
             "iou": self._by_class(self.iou),
             "boundary_iou": self._by_class(self.boundary_iou),
             "trimap": {band: _or_none(value) for band, value in self.trimap.items()},
@@ -114,8 +114,13 @@ class Report:
         return {n: _or_none(v) for n, v in zip(self.label_set.names, values, strict=True)}
 
 
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
 def _or_none(value: float) -> float | None:
-    return None if np.isnan(value) else round(float(value), 6)
+    known = _known(value)
+    return None if known is None else round(known, 6)
 
 
 class LeakWarning(UserWarning):

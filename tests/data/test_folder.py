@@ -27,6 +27,11 @@ def test_class_names_come_from_classes_txt(root):
     assert [sample.name for sample in dataset] == ["cat.one", "dog"]
 
 
+def test_class_names_may_begin_with_the_mark_of_windows_editors(root):
+    (root / "classes.txt").write_text("background\nfur\ntail\n", encoding="utf-8-sig")
+    assert load_dataset("folder", root, split="train").label_set.names[0] == "background"
+
+
 def test_without_classes_txt_classes_are_counted_from_the_labels(root):
     assert load_dataset("folder", root, split="train").label_set.names == ("0", "1", "2")
 

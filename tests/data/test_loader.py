@@ -1,5 +1,10 @@
 """The stream of training samples: seeded by position, equal for any number of workers."""
 
+import multiprocessing
+import os
+import signal
+from contextlib import closing
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +59,26 @@ def test_a_stream_that_starts_later_gives_the_same_samples(stream):
     assert len(rest) == 3
     for (x, _), (x2, _) in zip(whole[3:], rest, strict=True):
         assert torch.equal(x, x2)
+
+
+def test_reading_leaves_the_numbers_of_dropout_alone(stream):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    next(stream_batches(stream, start=0, stop=4, batch_size=2, workers=0))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_signal_to_the_whole_group_leaves_the_workers_at_work(stream):
+    with closing(stream_batches(stream, start=0, stop=12, batch_size=2, workers=1)) as read:
+        next(read)
+        workers = multiprocessing.active_children()
+        for worker in workers:
+            os.kill(worker.pid, signal.SIGTERM)
+            os.kill(worker.pid, signal.SIGINT)
+        assert workers
+        assert len(list(read)) == 5
+    assert not multiprocessing.active_children()
 
 
 def test_the_seed_changes_the_samples(stream):

@@ -1,5 +1,6 @@
 """Whole runs on a small synthetic data set: learning, resuming, stopping, refusing."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from PIL import Image
 from atrous.training import TrainConfig, train
 from atrous.training.config import from_dict
 from atrous.training.run import Run
-from atrous.weights import load_model
+from atrous.weights import load_model, read_weights, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +100,52 @@ def test_a_resumed_run_equals_an_unbroken_one(root, tmp_path):
     unbroken = train(config, output=tmp_path / "a", say=quiet)
     run = Run(config, tmp_path / "b", device="cpu", say=quiet)
     stop_after(run, 3)
-    assert run.execute(resume=False).name == "checkpoint.pt"
+    assert run.execute().name == "checkpoint.pt"
     resumed = train(config, output=tmp_path / "b", resume=True, say=quiet)
     assert_equal_weights(unbroken, resumed)
+
+
+def test_a_resumed_run_draws_the_same_dropout(root, tmp_path):
+    model = {"name": "deeplabv2_vgg16", "head": "largefov"}
+    optimizer = {"kind": "sgd", "learning_rate": 1e-3, "ema_decay": 0.0}
+    config = recipe(root, model=model, optimizer=optimizer)
+
+    def fresh():
+        return Run(config, tmp_path, device="cpu", say=quiet)
+
+    unbroken = fresh()
+    batches = unbroken._batches()
+    expected = [unbroken.step(batches) for _ in range(2)]
+    broken, resumed = fresh(), fresh()
+    first = broken.step(broken._batches())
+    resumed.load_state(broken.state())
+    assert [first, resumed.step(resumed._batches())] == expected
+
+
+def test_first_weights_are_remembered_and_not_needed_again(root, tmp_path):
+    init = tmp_path / "init.safetensors"
+    state, entry = read_weights(train(recipe(root), output=tmp_path / "first", say=quiet))
+    entry = dataclasses.replace(entry, trained_on=("voc2012/trainval",))
+    save_weights(init, state, entry, dtype=torch.float32)
+    config = recipe(root, model={"init": str(init)})
+    run = Run(config, tmp_path / "second", device="cpu", say=quiet)
+    stop_after(run, 3)
+    run.execute()
+    init.unlink()
+    path = train(config, output=tmp_path / "second", resume=True, say=quiet)
+    assert load_model(path)[1].trained_on == ("voc2012/trainval", "folder/train")
+
+
+def test_too_little_memory_is_one_line_that_says_what_to_do(root, tmp_path):
+    run = Run(recipe(root), tmp_path, device="cpu", say=quiet)
+
+    class Full(torch.nn.Module):
+        def forward(self, *_batch, **_options):
+            return torch.empty(2**50)  # what the allocator says of it is its own
+
+    run.stepper.loss = Full()
+    with pytest.raises(MemoryError, match=r"lower optimizer.batch_size"):
+        run.execute()
 
 
 def stop_after(run, iterations):
@@ -121,7 +165,7 @@ def test_sigterm_saves_the_step_at_hand_and_says_how_to_go_on(root, tmp_path):
     said = []
     run = Run(recipe(root), tmp_path, device="cpu", say=said.append)
     stop_after(run, 3)
-    run.execute(resume=False)
+    run.execute()
     assert run.iteration == 3
     assert "--resume" in said[-1]
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["iteration"] == 3
@@ -192,7 +236,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(root, 
 
     run.step = break_at_3
     with pytest.raises(FloatingPointError, match="the loss is nan at iteration 3"):
-        run.execute(resume=False)
+        run.execute()
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["iteration"] == 2
 
 

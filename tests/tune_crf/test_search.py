@@ -79,6 +79,9 @@ def test_where_the_crf_helps_it_is_on_by_default(
     assert entry.metrics["some/val"] == {"miou": 0.5}
     scores = entry.metrics["folder/val, 4 images apart from the CRF's search"]
     assert scores["miou with CRF"] == pytest.approx(tuning.miou.after, abs=1e-5)
+    assert "folder/val flip, 4 images apart from the CRF's search" in (
+        tuning.update(segmenter.entry, " flip").metrics
+    )
 
 
 def test_where_the_crf_does_not_help_it_stays_off(

@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 DATASETS = (
     "voc", "pascal_context", "person_part", "cityscapes", "coco_stuff", "ade20k", "camvid",
 )  # fmt: skip
-# What the files that the paper's authors and kazuto1011 published were trained on.
-KNOWN_TRAINING = {
-    "train_iter_20000": ("voc2012_aug/train",),
-    "train2_iter_20000": ("voc2012_aug/train", "voc2012/trainval"),
-    "deeplabv2_resnet101_msc-vocaug-20000": ("voc2012_aug/train",),
-    "deeplabv2_resnet101_msc-cocostuff10k-20000": ("coco_stuff10k/train",),
-    "deeplabv2_resnet101_msc-cocostuff164k-100000": ("coco_stuff164k/train",),
-}
 
 
 @click.command()
@@ -72,7 +64,7 @@ def command(
     import torch
 
     from ..weights.checkpoint import save_weights
-    from ..weights.convert import read_foreign
+    from ..weights.convert import KNOWN_TRAINING, read_foreign
 
     label_set = _named_classes(classes, dataset)
     num_classes = label_set.num_classes if label_set else None

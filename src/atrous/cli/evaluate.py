@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..predict import Segmenter
 
 PATH = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, dir_okay=False)
 MULTI_SCALE = (1.0, 0.75, 0.5)
 ALL_VARIANTS = "single,flip,msc,msc+flip,crf,flip+crf,msc+crf,msc+flip+crf"
 WORDS = ("msc", "flip", "crf")
@@ -39,8 +40,8 @@ WORDS = ("msc", "flip", "crf")
 @click.option("--crf/--no-crf", default=None, help="Override what the weights say.")
 @click.option("--variants", metavar="LIST", help="Several ways in one table; see below.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps …")
-@click.option("-o", "--output", type=PATH, help="Write every number to this JSON file.")
-@click.option("--plot", type=PATH, help="Draw the bands' mean IoU to this .png, .svg or .pdf file.")
+@click.option("-o", "--output", type=FILE, help="Write every number to this JSON file.")
+@click.option("--plot", type=FILE, help="Draw the bands' mean IoU to this .png, .svg or .pdf file.")
 @click.option(
     "--submission", type=PATH, metavar="DIR", help="Instead of scoring, write for the server."
 )

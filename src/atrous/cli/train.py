@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -51,8 +52,6 @@ def command(
     Ctrl-C finishes the step and saves a checkpoint; --resume goes on from it. Several processes,
     one a GPU: torchrun --nproc-per-node N -m atrous train …; they share the recipe's batch.
     """
-    import json
-
     from ..training.config import load_recipe, override
     from ..training.distributed import is_first_process
     from ..training.run import train
@@ -62,9 +61,9 @@ def command(
     for assignment in assignments:
         config = override(config, assignment)
     if data is not None:
-        config = override(config, f"data.root={json.dumps(str(data.expanduser()))}")
+        config = override(config, f"data.root={_quote(data)}")
     if val_data is not None:
-        config = override(config, f"data.val_root={json.dumps(str(val_data.expanduser()))}")
+        config = override(config, f"data.val_root={_quote(val_data)}")
     if tensorboard:
         config = override(config, "output.tensorboard=true")
     if not sys.stdout.isatty() or not is_first_process():
@@ -72,3 +71,8 @@ def command(
         return
     with LiveLine() as line:
         train(config, output=output, device=device, resume=resume, say=line.say, progress=line.show)
+
+
+def _quote(path: Path) -> str:
+    """Write a path as TOML's strings are, which know no surrogates."""
+    return json.dumps(str(path.expanduser()), ensure_ascii=False)

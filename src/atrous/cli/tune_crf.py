@@ -119,7 +119,7 @@ def command(
         raise
     _print(tuning)
     if output is not None:
-        _save(segmenter, tuning, output.expanduser())
+        _save(segmenter, tuning, output.expanduser(), given=probabilities is not None)
         click.echo(f"wrote {output}")
 
 
@@ -193,8 +193,11 @@ def _table(tuning: Tuning) -> Table:
     return table
 
 
-def _save(segmenter: Segmenter, tuning: Tuning, path: Path) -> None:
+def _save(segmenter: Segmenter, tuning: Tuning, path: Path, *, given: bool) -> None:
     """Write the same weights with a new entry, in half precision where that loses nothing."""
+    how = " scales " + ", ".join(map(str, segmenter.scales)) if len(segmenter.scales) > 1 else ""
+    how += " flip" if segmenter.flip else ""
+    how = " given probabilities" if given else how
     import torch
 
     from ..weights import save_weights
@@ -204,6 +207,6 @@ def _save(segmenter: Segmenter, tuning: Tuning, path: Path) -> None:
     save_weights(
         path,
         state,
-        tuning.update(segmenter.entry),
+        tuning.update(segmenter.entry, how),
         dtype=torch.float16 if is_half else torch.float32,
     )

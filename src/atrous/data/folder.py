@@ -34,7 +34,7 @@ def load_folder(root: Path, *, split: str) -> Dataset:
     if not classes.is_file():
         names = _numbered_classes(root, split)
         return Dataset("folder", split, LabelSet(names, voc_palette(len(names))), pairs)
-    lines = [line.strip() for line in classes.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in classes.read_text(encoding="utf-8-sig").splitlines()]
     lines = [line for line in lines if line]
     if not lines:
         raise ValueError(f"{classes} is empty; write one class name a line, class 0 first")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ def stream_batches(
     workers: int,
     share: tuple[int, int] = (0, 1),
     pin_memory: bool = False,
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Generator[tuple[Tensor, Tensor]]:
     """Yield batches of the stream from position `start` up to `stop`.
 
     Args:
@@ -75,6 +75,7 @@ def stream_batches(
         pin_memory=pin_memory,
         worker_init_fn=_settle_worker,
         persistent_workers=False,
+        generator=torch.Generator(),  # the default one is dropout's, seeded for each step
     )
     try:
         yield from loader
@@ -90,5 +91,7 @@ def _without_traceback(error: Exception) -> Exception:
 
 def _settle_worker(_worker: int) -> None:
     torch.set_num_threads(1)
-    # Ctrl-C reaches the whole process group; whether to stop is for the main process to say.
+    # Ctrl-C reaches the whole process group, as does the SIGTERM of torchrun, systemd and Slurm;
+    # whether to stop is for the main process to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

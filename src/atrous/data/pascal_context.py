@@ -96,7 +96,7 @@ def _check_order(path: Path) -> None:
 def _read_numbered(path: Path) -> dict[int, str]:
     """Read lines such as `12: dog`."""
     numbers: dict[int, str] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8-sig").splitlines():
         number, _, name = line.partition(":")
         if number.strip().isdigit():
             name = name.replace(" ", "").strip()

@@ -11,6 +11,7 @@ PARTS = {
     "voc2012_aug/val": ("voc2012/val",),
     "pascal_context/trainval": ("pascal_context/train", "pascal_context/val"),
     "person_part/trainval": ("person_part/train", "person_part/val"),
+    "gta5/all": ("gta5/train", "gta5/val", "gta5/test"),
     "coco_stuff10k/all": ("coco_stuff10k/train", "coco_stuff10k/test"),
     # The images of the 10k set come from COCO's train2014, all of which is in train2017.
     "coco_stuff164k/train": (

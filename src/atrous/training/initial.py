@@ -8,10 +8,10 @@ from torch import Tensor
 
 from ..models import DeepLab
 from ..weights.checkpoint import read_weights
-from ..weights.convert import read_foreign
+from ..weights.convert import KNOWN_TRAINING, read_foreign
 
 
-def load_initial(model: DeepLab, init: str) -> list[str]:
+def load_initial(model: DeepLab, init: str) -> tuple[list[str], tuple[str, ...]]:
     """Fill a network from `init`, as far as names and shapes agree.
 
     Args:
@@ -19,14 +19,14 @@ def load_initial(model: DeepLab, init: str) -> list[str]:
         init: `none`, `imagenet`, or a file (see `ModelConfig.init`).
 
     Returns:
-        The parameters that begin anew.
+        The parameters that begin anew, and the data sets and splits that trained the others.
 
     Raises:
         ValueError: If nothing in the file fits the network's backbone, or there is no such package.
         FileNotFoundError: If there is no such file.
     """
     if init == "none":
-        return [name for name, _ in model.named_parameters()]
+        return [name for name, _ in model.named_parameters()], ()
     path = _imagenet_file(model) if init == "imagenet" else Path(init)
     if not path.is_file():
         raise FileNotFoundError(
@@ -35,9 +35,10 @@ def load_initial(model: DeepLab, init: str) -> list[str]:
             "random weights with --set model.init=none"
         )
     if path.suffix == ".safetensors":
-        found, _ = read_weights(path)
+        found, entry = read_weights(path)
+        trained_on = entry.trained_on
     else:
-        found = read_foreign(path).state
+        found, trained_on = read_foreign(path).state, KNOWN_TRAINING.get(path.stem, ())
     own: dict[str, Tensor] = model.state_dict()
     fitting = {k: v for k, v in found.items() if k in own and own[k].shape == v.shape}
     new = [name for name, _ in model.named_parameters() if name not in fitting]
@@ -48,7 +49,7 @@ def load_initial(model: DeepLab, init: str) -> list[str]:
             f"backbone are not in it, first {missing[0]}; use weights of the same backbone"
         )
     model.load_state_dict(fitting, strict=False)
-    return new
+    return new, trained_on
 
 
 def _imagenet_file(model: DeepLab) -> Path:

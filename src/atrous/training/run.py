@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import datetime
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -37,7 +38,7 @@ from .interrupt import stop_signals
 from .log import Progress, RunLog, format_duration
 from .optimizer import freeze, make_optimizer, update_average
 from .record import leave_record
-from .step import COARSE_STRIDE, Stepper
+from .step import COARSE_STRIDE, Batches, Stepper
 
 
 def train(
@@ -82,11 +83,18 @@ def train(
         folder = Path(output) if output is not None else Path("runs") / config.name
         if not resume and (folder / "checkpoint.pt").exists():
             raise ValueError(f"{folder} holds a run already; resume it, or choose another folder")
-        return Run(config, folder, device=device, say=say, progress=progress, processes=processes)
+        return Run(
+            config,
+            folder,
+            device=device,
+            resume=resume,
+            say=say,
+            progress=progress,
+            processes=processes,
+        )
 
     with join_processes() as processes:
-        run = processes.together(lambda: prepare(processes))
-        return run.execute(resume=resume)
+        return processes.together(lambda: prepare(processes)).execute()
 
 
 class Run:
@@ -99,11 +107,13 @@ class Run:
         *,
         device: str,
         say: Callable[[str], None],
+        resume: bool = False,
         progress: Callable[[Progress], None] | None = None,
         processes: Processes = ALONE,
     ) -> None:
         self.config = config
         self.folder = folder
+        self.resume = resume
         self.processes = processes
         self.say = say if processes.is_first else _say_nothing
         self.progress = progress if processes.is_first else None
@@ -111,9 +121,11 @@ class Run:
         self.train_set, self.val_set = open_data(config)
         torch.manual_seed(config.seed)
         self.model = build_model(config, self.train_set.label_set.num_classes)
-        new = load_initial(self.model, config.model.init)
-        parameters = len(list(self.model.parameters()))
-        self.say(f"{config.model.name}: {len(new)} of {parameters} parameter tensors begin anew")
+        self.before: tuple[str, ...] = ()  # what the first weights were trained on
+        if not resume:
+            new, self.before = load_initial(self.model, config.model.init)
+            count = len(list(self.model.parameters()))
+            self.say(f"{config.model.name}: {len(new)} of {count} parameter tensors begin anew")
         if config.loss.coarse_iterations:  # refused here rather than at the first step
             self.model.set_output_stride(COARSE_STRIDE)
             self.model.set_output_stride(config.model.output_stride)
@@ -142,14 +154,14 @@ class Run:
         self.board: Board | None = None
         self.data_wait = 0.0  # share of the last steps' time in which they waited for data
 
-    def execute(self, *, resume: bool) -> Path:
+    def execute(self) -> Path:
         """Train to the end or to an interrupt; see `train`."""
         if self.device.type == "cpu":
             keep_freed_memory()
-        log = self.processes.together(lambda: self._open(resume=resume))
+        log = self.processes.together(self._open)
         self.stepper.connect()
-        with stop_signals() as stopped:
-            self._iterate(log, stopped)
+        with stop_signals() as stopped, contextlib.closing(self._batches()) as batches:
+            self._iterate(log, stopped, batches)  # closed, or workers would outlive an error
         if self.iteration < self.config.optimizer.iterations:
             self.say(
                 f"stopped after iteration {self.iteration}; go on with --resume -o {self.folder}"
@@ -159,10 +171,10 @@ class Run:
             return self.folder / f"{self.config.name}.safetensors"
         return self._finish(log)
 
-    def _open(self, *, resume: bool) -> RunLog:
+    def _open(self) -> RunLog:
         """Make the folder ready: a checkpoint to resume from is there before the first step."""
         log = RunLog(self.folder / "log.jsonl", self.say)
-        if resume:
+        if self.resume:
             self.load_state(load_checkpoint(self.checkpoint_path))
             self.say(f"resuming after iteration {self.iteration}")
         if self.processes.is_first:
@@ -173,7 +185,7 @@ class Run:
             if self.config.output.tensorboard:
                 self.board = Board(self.folder, first_iteration=self.iteration)
                 log.also = self.board.show_values
-            if not resume:
+            if not self.resume:
                 save_checkpoint(self.checkpoint_path, self.state())
         return log
 
@@ -181,9 +193,8 @@ class Run:
     def checkpoint_path(self) -> Path:
         return self.folder / "checkpoint.pt"
 
-    def _iterate(self, log: RunLog, stopped: list[int]) -> None:
+    def _iterate(self, log: RunLog, stopped: list[int], batches: Batches) -> None:
         config, total = self.config, self.config.optimizer.iterations
-        batches = self._batches()
         losses: list[float] = []  # since the last log line, as are the seconds and the wait
         seconds: list[float] = []
         waited_s = 0.0
@@ -235,7 +246,7 @@ class Run:
             total = self.config.optimizer.iterations
             self.progress(Progress(self.iteration, total, loss, seconds, self.data_wait))
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self) -> Generator[tuple[Tensor, Tensor]]:
         config = self.config
         transform = TrainTransform(
             make_preprocess(config),
@@ -256,7 +267,7 @@ class Run:
             pin_memory=self.device.type == "cuda",
         )
 
-    def step(self, batches: Iterator[tuple[Tensor, Tensor]]) -> float:
+    def step(self, batches: Batches) -> float:
         """Take one step of the optimizer; returns the summed loss, averaged over micro-batches."""
         total = self.stepper.step(batches, self.iteration)
         self.iteration += 1
@@ -327,7 +338,7 @@ class Run:
             miou=round(report.miou, 5),
             pixel_accuracy=round(report.pixel_accuracy, 5),
             class_accuracy=round(report.class_accuracy, 5),
-            iou=iou,
+            iou={name: None if np.isnan(value) else value for name, value in iou.items()},
             output_stride=self.model.output_stride,
         )
 
@@ -347,6 +358,7 @@ class Run:
     def entry(self, metrics: dict[str, dict[str, float]]) -> Entry:
         """Describe this run's weights."""
         output = self.config.output
+        train_split = f"{self.train_set.name}/{self.train_set.split}"
         return Entry(
             name=self.config.name,
             options=self.model.options,
@@ -359,7 +371,7 @@ class Run:
             notice=output.notice,
             source=output.source,
             recipe=self.config.name,
-            trained_on=(f"{self.train_set.name}/{self.train_set.split}",),
+            trained_on=tuple(dict.fromkeys((*self.before, train_split))),
             date=datetime.date.today().isoformat(),
             url=None,
             sha256=None,
@@ -375,6 +387,7 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.stepper.state(),
             "best_miou": self.best_miou,
+            "before": list(self.before),
             "config": dataclasses.asdict(self.config),
         }
 
@@ -393,6 +406,7 @@ class Run:
         self.stepper.load_state(state.get("scaler", {}))
         self.iteration = state["iteration"]
         self.best_miou = state["best_miou"]
+        self.before = tuple(state.get("before", ()))
 
 
 def _say_nothing(_text: str) -> None:

@@ -185,10 +185,21 @@ class Stepper:
         waits = contextlib.nullcontext()
         if not is_last and isinstance(self.loss, DistributedDataParallel):
             waits = self.loss.no_sync()  # gradients are added up with the last micro-batch
-        with waits:
-            loss = self.loss(*batch, at_pixels=at_pixels) / self.config.optimizer.accumulate
-            # DDP gives the mean over the processes; the parts of a batch have to be added.
-            self.scaler.scale(loss * self.processes.count).backward()
+        try:
+            with waits:
+                loss = self.loss(*batch, at_pixels=at_pixels) / self.config.optimizer.accumulate
+                # DDP gives the mean over the processes; the parts of a batch have to be added.
+                self.scaler.scale(loss * self.processes.count).backward()
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(
+                error
+            ):
+                raise
+            raise MemoryError(
+                f"{self.device} has too little memory for a step; lower optimizer.batch_size (and "
+                "raise optimizer.accumulate as much) or augment.crop_hw, or set "
+                "compute.grad_checkpointing = true"
+            ) from error
         return loss.detach()
 
     def state(self) -> dict[str, Any]:
@@ -198,6 +209,10 @@ class Stepper:
     def load_state(self, state: dict[str, Any]) -> None:
         if state:
             self.scaler.load_state_dict(state)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def share_batch(config: TrainConfig, count: int) -> tuple[int, int]:

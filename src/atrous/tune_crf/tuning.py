@@ -56,15 +56,20 @@ class Tuning:
     def to_json(self) -> str:
         return json.dumps({"helps": self.helps, **dataclasses.asdict(self)}, indent=1)
 
-    def update(self, entry: Entry) -> Entry:
-        """Give the entry with these parameters, scores, and the CRF on only if it helps."""
+    def update(self, entry: Entry, how: str = "") -> Entry:
+        """Give the entry with these parameters, scores, and the CRF on only if it helps.
+
+        Args:
+            entry: Of the weights.
+            how: What beside one scale made the scores; it becomes part of their name.
+        """
         scores = {
             "miou": self.miou.before,
             "miou with CRF": self.miou.after,
             f"within {BAND_PX} px": self.trimap.before,
             f"within {BAND_PX} px with CRF": self.trimap.after,
         }
-        key = f"{self.dataset}, {len(self.reported)} images apart from the CRF's search"
+        key = f"{self.dataset}{how}, {len(self.reported)} images apart from the CRF's search"
         return dataclasses.replace(
             entry,
             crf=dataclasses.asdict(self.params),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import closing
 from pathlib import Path
@@ -45,7 +45,7 @@ class Work:
         self.dataset = dataset
         self.folder = folder
         self.given = given
-        self.folderers = workers
+        self.workers = workers
         self.progress = progress
         self.say = say
 
@@ -130,13 +130,14 @@ class Work:
         jobs: Iterable[tuple[Any, tuple[int, DenseCRF | None]]],
     ) -> Generator[tuple[Any, Counts]]:
         """Run jobs in threads (the kernel lets them run side by side); as they finish."""
-        with ThreadPoolExecutor(self.folderers) as pool:
-            futures: Mapping[Future[Counts], Any] = {
+        with ThreadPoolExecutor(self.workers) as pool:
+            futures: dict[Future[Counts], Any] = {
                 pool.submit(measure, *arguments): key for key, arguments in jobs
             }
             try:
-                for future in as_completed(futures):
-                    yield futures[future], future.result()
+                for future in as_completed(list(futures)):
+                    # Popped with its result: those of a round would pile up to gigabytes.
+                    yield futures.pop(future), future.result()
             finally:  # Ctrl-C waits for the images at work alone
                 pool.shutdown(wait=False, cancel_futures=True)
 

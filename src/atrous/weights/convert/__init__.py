@@ -2,5 +2,6 @@
 
 from .conversion import Conversion
 from .door import convert_weights, read_foreign
+from .known import KNOWN_TRAINING
 
-__all__ = ["Conversion", "convert_weights", "read_foreign"]
+__all__ = ["KNOWN_TRAINING", "Conversion", "convert_weights", "read_foreign"]
