@@ -2,13 +2,17 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from atrous.cli.live import LiveLine
 from atrous.training.log import Progress
 
 
-def test_the_line_says_how_long_still_and_what_it_waits_for():
+def test_the_line_says_how_long_still_and_what_it_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setenv("TERM", "xterm")  # as in a terminal that can move its cursor
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=100, color_system=None)
     with LiveLine(console) as line:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ..evaluation import Report
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,24 @@ class RunLog:
         self.say(text)
         if self.also is not None:
             self.also(iteration, values)
+
+    def write_report(self, iteration: int, report: Report, *, output_stride: int) -> None:
+        """Log the scores of an evaluation.
+
+        Raises:
+            OSError: If the disk is full.
+        """
+        iou = dict(zip(report.label_set.names, report.iou.round(4).tolist(), strict=True))
+        self.write(
+            iteration,
+            f"{report.dataset}: mIoU {report.miou:.4f}  "
+            + "  ".join(f"{name} {value:.2f}" for name, value in iou.items()),
+            miou=round(report.miou, 5),
+            pixel_accuracy=round(report.pixel_accuracy, 5),
+            class_accuracy=round(report.class_accuracy, 5),
+            iou={name: None if math.isnan(value) else value for name, value in iou.items()},
+            output_stride=output_stride,
+        )
 
 
 def format_duration(seconds: float) -> str:

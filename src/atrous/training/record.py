@@ -29,6 +29,18 @@ def leave_record(folder: Path, config: TrainConfig, report: Report, *, device: s
         temporary.replace(folder / name)
 
 
+def name_scores(report: Report, scales: tuple[float, ...]) -> dict[str, dict[str, float]]:
+    """Say what a report measured as the metrics of a weights entry."""
+    note = f" scales {', '.join(map(str, scales))}" if len(scales) > 1 else ""
+    return {
+        report.dataset + note: {
+            "miou": round(report.miou, 5),
+            "pixel_accuracy": round(report.pixel_accuracy, 5),
+            "class_accuracy": round(report.class_accuracy, 5),
+        }
+    }
+
+
 def describe_environment(device: str) -> dict[str, Any]:
     """Name what a run's speed and last digits depend on."""
     is_cuda = torch.device(device).type == "cuda"

@@ -37,7 +37,7 @@ from .initial import load_initial
 from .interrupt import stop_signals
 from .log import Progress, RunLog, format_duration
 from .optimizer import freeze, make_optimizer, update_average
-from .record import leave_record
+from .record import leave_record, name_scores
 from .step import COARSE_STRIDE, Batches, Stepper
 
 
@@ -302,7 +302,7 @@ class Run:
         model = self.evaluated_model()
         segmenter = Segmenter((model, self.entry({})), device=str(self.device))
         report = evaluate(segmenter, self.val_set)
-        self._log_report(log, report)
+        log.write_report(self.iteration, report, output_stride=self.model.output_stride)
         if self.board is not None:
             self.board.show_predictions(self.iteration, segmenter, self.val_set)
         if report.miou > self.best_miou:
@@ -317,7 +317,7 @@ class Run:
         stored = load_model(path)  # score what users will load, rounding included
         segmenter = Segmenter(stored, device=str(self.device), scales=self.config.model.scales)
         report = evaluate(segmenter, self.val_set)
-        self._log_report(log, report)
+        log.write_report(self.iteration, report, output_stride=self.model.output_stride)
         self._save(path, model, report)
         if report.miou > self.best_miou:
             self._save(self.folder / "best.safetensors", model, report)
@@ -329,29 +329,8 @@ class Run:
         self.say(f"wrote {write_report(self.folder, device=str(self.device))}")
         return path
 
-    def _log_report(self, log: RunLog, report: Report) -> None:
-        iou = dict(zip(report.label_set.names, report.iou.round(4).tolist(), strict=True))
-        log.write(
-            self.iteration,
-            f"{report.dataset}: mIoU {report.miou:.4f}  "
-            + "  ".join(f"{name} {value:.2f}" for name, value in iou.items()),
-            miou=round(report.miou, 5),
-            pixel_accuracy=round(report.pixel_accuracy, 5),
-            class_accuracy=round(report.class_accuracy, 5),
-            iou={name: None if np.isnan(value) else value for name, value in iou.items()},
-            output_stride=self.model.output_stride,
-        )
-
     def _save(self, path: Path, model: nn.Module, report: Report | None) -> None:
-        metrics: dict[str, dict[str, float]] = {}
-        if report is not None:
-            scales = self.config.model.scales
-            note = f" scales {', '.join(map(str, scales))}" if len(scales) > 1 else ""
-            metrics[report.dataset + note] = {
-                "miou": round(report.miou, 5),
-                "pixel_accuracy": round(report.pixel_accuracy, 5),
-                "class_accuracy": round(report.class_accuracy, 5),
-            }
+        metrics = {} if report is None else name_scores(report, self.config.model.scales)
         dtype = torch.float16 if self.config.output.half else torch.float32
         save_weights(path, model.state_dict(), self.entry(metrics), dtype=dtype)
 

@@ -191,9 +191,7 @@ class Stepper:
                 # DDP gives the mean over the processes; the parts of a batch have to be added.
                 self.scaler.scale(loss * self.processes.count).backward()
         except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(
-                error
-            ):
+            if not _is_out_of_memory(error):
                 raise
             raise MemoryError(
                 f"{self.device} has too little memory for a step; lower optimizer.batch_size (and "
