@@ -63,6 +63,20 @@ struct PottsUpdate {
   int num_classes;
 };
 
+// The energies of some points, class by class, on their way to the rows of the unary.
+constexpr int kUnaryBlock = 64;  // points at once
+
+struct UnaryBlock {
+  const float* energies;        // [classes][kUnaryBlock]
+  const std::uint32_t* places;  // [count]: which rows the points have
+  int count;
+  int num_classes;
+  int channels;                 // padded
+  float* log_unary;             // [points][row]: lowest energy - energy of all classes but the last
+  float* log_unary_last;        // [points]
+  float* shift;                 // [points]: the lowest energy
+};
+
 // The general update: every class has its channel, any compatibility.
 struct Compatibility {
   const float* vector;  // [row] or null
@@ -102,6 +116,8 @@ struct Kernels {
   void (*update_potts)(const PottsUpdate&, std::size_t begin, std::size_t end);
   // values = -log(clip(values, 1e-5, highest)) in place; none may be NaN.
   void (*energies)(float* values, float highest, std::size_t count);
+  // False where an energy is NaN or -infinity, or all energies of a point are infinite.
+  bool (*fill_unary)(const UnaryBlock&);
   // `scratch` holds 2 * channels floats.
   double (*update_general)(const GeneralUpdate&, float* scratch, std::size_t begin, std::size_t end);
 };

@@ -104,4 +104,5 @@ void update_potts(const PottsUpdate& u, std::size_t begin, std::size_t end) {
 
 }  // namespace
 
-const Kernels table = {ATROUS_SIMD_NAME, splat, scatter, blur, blur_line, slice, update_potts, energies, update_general};
+const Kernels table = {ATROUS_SIMD_NAME, splat, scatter, blur, blur_line, slice, update_potts, energies, fill_unary,
+                       update_general};

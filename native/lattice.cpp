@@ -277,7 +277,7 @@ void gather_and_blur(const Lattice& lattice, const float* sums, float* values, i
   double middle = seconds();
   for (const auto& group : lattice.groups) {
     const bool is_first = &group == &lattice.groups.front();
-    parallel_ranges(threads, group.num_chunks(), 16, [&](std::size_t begin, std::size_t end) {
+    parallel_ranges(threads, group.num_chunks(), 4, [&](std::size_t begin, std::size_t end) {
       for (std::size_t chunk = begin; chunk < end; ++chunk) {
         if (is_first) {
           const std::size_t first = group.vertex_cuts[chunk];

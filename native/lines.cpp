@@ -7,7 +7,7 @@
 namespace atrous {
 namespace {
 
-constexpr std::size_t kBand = 64;  // lines that one task filters
+constexpr std::size_t kBand = 16;  // lines that one task filters
 
 // Splat and blur of lines, some of them at a time: each line passes through all axes while it is in the cache.
 class LineFilter {

@@ -122,10 +122,12 @@ void MeanField::build(Term& term) {
                           before == after, threads_);
   Buffer<float> norm;
   if (before || after) norm = filter_ones(lattice, threads_);
-  for (float& value : norm) {
-    const float sum = value * gain + 1e-20f;
-    value = is_symmetric ? 1.0f / std::sqrt(sum) : 1.0f / sum;
-  }
+  parallel_ranges(threads_, norm.size(), kGrain, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t p = begin; p < end; ++p) {
+      const float sum = norm[p] * gain + 1e-20f;
+      norm[p] = is_symmetric ? 1.0f / std::sqrt(sum) : 1.0f / sum;
+    }
+  });
   scale_weights(lattice, before ? norm.data() : nullptr, after ? norm.data() : nullptr, gain, threads_);
   term.ones = filter_ones(lattice, threads_);
   term.features.reset();

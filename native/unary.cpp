@@ -10,43 +10,34 @@
 
 namespace atrous {
 
-// `read(block, first, count)` fills the energies of `count` pixels: block[class * count + i].
+// `read(block, first, count)` fills the energies of `count` pixels: block[class * kUnaryBlock + i].
 template <class Read>
 void MeanField::read_unary(Read read) {
   Stopwatch watch(timings_["unary"]);
-  const int rows = num_classes_ - 1;
   const std::size_t channels = unary_channels_;
   if (log_unary_.size() != num_points_ * channels) log_unary_ = Buffer<float>(num_points_ * channels);
   log_unary_last_ = Buffer<float>(num_points_);
   unary_shift_ = Buffer<float>(num_points_);
-  constexpr std::size_t kBlock = 64;
   parallel_ranges(threads_, num_points_, kGrain, [&](std::size_t begin, std::size_t end) {
-    std::vector<float> block(kBlock * num_classes_);
-    for (std::size_t first = begin; first < end; first += kBlock) {
-      const std::size_t count = std::min(kBlock, end - first);
+    std::vector<float> block(kUnaryBlock * static_cast<std::size_t>(num_classes_));
+    std::uint32_t places[kUnaryBlock];
+    UnaryBlock unary{};
+    unary.energies = block.data();
+    unary.places = places;
+    unary.num_classes = num_classes_;
+    unary.channels = static_cast<int>(channels);
+    unary.log_unary = log_unary_.data();
+    unary.log_unary_last = log_unary_last_.data();
+    unary.shift = unary_shift_.data();
+    for (std::size_t first = begin; first < end; first += kUnaryBlock) {
+      const std::size_t count = std::min<std::size_t>(kUnaryBlock, end - first);
+      if (count < kUnaryBlock) std::fill(block.begin(), block.end(), 0.0f);
       read(block.data(), first, count);
-      float lowest[kBlock];
-      for (std::size_t i = 0; i < count; ++i) lowest[i] = std::numeric_limits<float>::infinity();
-      bool is_number = true;
-      for (int c = 0; c < num_classes_; ++c) {
-        const float* energy = block.data() + c * count;
-        for (std::size_t i = 0; i < count; ++i) {
-          is_number &= energy[i] > -std::numeric_limits<float>::infinity();
-          lowest[i] = std::min(lowest[i], energy[i]);
-        }
-      }
-      for (std::size_t i = 0; i < count; ++i) is_number &= lowest[i] < std::numeric_limits<float>::infinity();
-      if (!is_number)
+      for (std::size_t i = 0; i < count; ++i) places[i] = static_cast<std::uint32_t>(place_of(first + i));
+      unary.count = static_cast<int>(count);
+      if (!kernels().fill_unary(unary))
         throw std::invalid_argument(
             "the unary energies must be numbers above -infinity, with a finite one for each point");
-      for (std::size_t i = 0; i < count; ++i) {
-        const std::size_t p = place_of(first + i);
-        float* row = log_unary_.data() + p * channels;
-        for (int c = 0; c < rows; ++c) row[c] = std::max(lowest[i] - block[c * count + i], kLogZero);
-        for (std::size_t c = rows; c < channels; ++c) row[c] = kLogPad;
-        log_unary_last_[p] = std::max(lowest[i] - block[rows * count + i], kLogZero);
-        unary_shift_[p] = lowest[i];
-      }
     }
   });
   has_unary_ = true;
@@ -55,7 +46,7 @@ void MeanField::read_unary(Read read) {
 void MeanField::set_unary(const float* energy) {
   read_unary([&](float* block, std::size_t first, std::size_t count) {
     for (int c = 0; c < num_classes_; ++c)
-      std::memcpy(block + c * count, energy + c * num_points_ + first, sizeof(float) * count);
+      std::memcpy(block + c * kUnaryBlock, energy + c * num_points_ + first, sizeof(float) * count);
   });
 }
 
@@ -89,10 +80,10 @@ void MeanField::set_probabilities(const float* probabilities, std::size_t num_ro
       if (!is_number) throw std::invalid_argument("probabilities must not be NaN");
       std::memcpy(to, from, sizeof(float) * count);
     };
-    for (std::size_t c = 0; c < rows.size(); ++c) copy_row(rows[c], block + c * count);
-    run.energies(block, 1.0f, rows.size() * count);
+    for (std::size_t c = 0; c < rows.size(); ++c) copy_row(rows[c], block + c * kUnaryBlock);
+    run.energies(block, 1.0f, rows.size() * kUnaryBlock);
     if (rest.empty()) return;
-    float* sum = block + rows.size() * count;
+    float* sum = block + rows.size() * kUnaryBlock;
     std::fill(sum, sum + count, 0.0f);
     std::vector<float> part(count);
     for (const std::size_t row : rest) {

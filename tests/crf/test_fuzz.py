@@ -293,8 +293,9 @@ def test_calls_leave_no_memory_behind() -> None:
         line = next(x for x in STATUS.read_text().splitlines() if x.startswith("VmRSS"))
         return int(line.split()[1]) / 1024
 
-    before = megabytes_after(10)
-    assert megabytes_after(60) - before < 8  # one forgotten row of marginals a call: 15 MB
+    # A leak grows in every window; what the heap keeps in pieces, in the first ones only.
+    marks = [megabytes_after(10), *(megabytes_after(60) for _ in range(4))]
+    assert min(np.diff(marks)) < 8, marks  # one forgotten row of marginals a call: 15 MB
 
 
 @pytest.mark.slow
