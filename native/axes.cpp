@@ -72,122 +72,150 @@ AxisGroup follow_axis(const std::vector<Key>& keys, const Table& table, Key step
   return writer.finish();
 }
 
-// Two axes at once, without looking anything up: the vertices of a plane along both axes share what is left of their
-// keys when the steps along them are taken away. Planes hold few vertices each, and sorting those shows neighbours.
+// Two axes at once, without looking anything up: in the order of a number whose last two digits count the steps along
+// the two axes, the vertices of a plane stand together, and neighbours differ by the worth of a digit.
 class PlaneWalker {
  public:
   PlaneWalker(const std::vector<Key64>& keys, const Packing<Key64>& packing, std::size_t first_axis)
-      : keys_(keys), packing_(packing), first_axis_(first_axis), buckets_(16) {
+      : keys_(keys), bits_(packing.field_bits), axes_(packing.step.size()), first_axis_(first_axis) {
     // In the basis of all axes but `left_out`; where that is not e_0, n_j becomes n_j - n_left_out, and n_0 is
     // -n_left_out.
     left_out_ = first_axis == 0 ? 2 : 0;
-    while (buckets_ < keys.size() / 2) buckets_ *= 2;
   }
 
   // False where a plane is too large to be worth it.
   bool walk(AxisGroup& group, Buffer<Index>* order) {
-    fill_buckets();
-    const std::size_t count = keys_.size();
-    GroupWriter writer(count, 2, order);
-    Buffer<std::uint8_t> seen(count);
-    seen.fill(0);
-    for (std::size_t v = 0; v < count; ++v) {
-      if (v + 2 * kLookAhead < count) prefetch(&starts_[bucket_of_[v + 2 * kLookAhead]]);
-      if (v + kLookAhead < count) prefetch(&entries_[starts_[bucket_of_[v + kLookAhead]]]);
-      if (seen[v]) continue;
-      gather(static_cast<Index>(v), seen);
-      if (members_.size() > kLargest) return false;
-      write(writer);
+    weigh_digits();
+    sort();
+    Buffer<Index> plane_of(keys_.size());  // its beginning, at its first vertex
+    if (!find_planes(plane_of, order == nullptr)) return false;
+    GroupWriter writer(keys_.size(), 2, order);
+    for (std::size_t v = 0; v < keys_.size(); ++v) {
+      const Index soon = v + kLookAhead < keys_.size() ? plane_of[v + kLookAhead] : kNone;
+      if (soon != kNone) prefetch(&places_[soon]);
+      if (plane_of[v] != kNone) write(plane_of[v], writer);
     }
     group = writer.finish();
     return true;
   }
 
  private:
-  // In the order of `place` the next vertex along the second axis is one more, along the first axis kRow more.
-  struct Entry {
-    std::uint64_t plane;
-    std::uint32_t place;
+  struct Place {
+    std::uint64_t number;
     Index vertex;
   };
-  static constexpr std::uint32_t kRow = 1u << (kFieldBits + 1);
-  static constexpr std::int32_t kMiddle = 1 << (kFieldBits - 1);
 
   std::int32_t coordinate(std::uint64_t key, std::size_t axis) const {
     if (axis == 0) return 0;
-    const int bits = packing_.field_bits;
-    return static_cast<std::int32_t>((key >> (bits * (axis - 1))) & ((std::uint64_t{1} << bits) - 1));
+    return static_cast<std::int32_t>((key >> (bits_ * static_cast<int>(axis - 1))) & ((std::uint64_t{1} << bits_) - 1));
   }
 
-  Entry locate(std::size_t v) const {
-    const std::uint64_t key = keys_[v].a;
-    const std::int32_t shift = coordinate(key, left_out_);
-    const std::int32_t first = coordinate(key, first_axis_) - shift;
-    const std::int32_t second = coordinate(key, first_axis_ + 1) - shift;
-    const Key64 rest = keys_[v] - packing_.step[first_axis_].times(first) - packing_.step[first_axis_ + 1].times(second);
-    const auto place = static_cast<std::uint32_t>(first + kMiddle) * kRow + static_cast<std::uint32_t>(second + kMiddle);
-    return {rest.a, place, static_cast<Index>(v)};
-  }
-
-  void fill_buckets() {
-    starts_ = Buffer<Index>(buckets_ + 1);
-    starts_.fill(0);
-    bucket_of_ = Buffer<Index>(keys_.size());
-    entries_ = Buffer<Entry>(keys_.size());
-    for (std::size_t v = 0; v < keys_.size(); ++v) {
-      const std::uint64_t plane = locate(v).plane;
-      bucket_of_[v] = static_cast<Index>((plane ^ (plane >> 31)) * 0x9e3779b97f4a7c15ull >> 32) & (buckets_ - 1);
-      ++starts_[bucket_of_[v]];
+  // The digits, from the last: second axis, first axis, the others. Each of those two has a value that no vertex takes,
+  // so a step from the end of a line leads nowhere. The fields' spare bit makes the number fit.
+  void weigh_digits() {
+    std::vector<std::size_t> digits{first_axis_ + 1, first_axis_};
+    for (std::size_t axis = 0; axis < axes_; ++axis)
+      if (axis != left_out_ && axis != first_axis_ && axis != first_axis_ + 1) digits.push_back(axis);
+    std::vector<std::int32_t> low(axes_, std::int32_t{1} << 30), high(axes_, -(std::int32_t{1} << 30));
+    for (const Key64 key : keys_) {
+      const std::int32_t shift = coordinate(key.a, left_out_);
+      for (std::size_t axis = 0; axis < axes_; ++axis) {
+        const std::int32_t n = coordinate(key.a, axis) - shift;
+        low[axis] = std::min(low[axis], n);
+        high[axis] = std::max(high[axis], n);
+      }
     }
-    Index sum = 0;
-    for (Index& start : starts_) start = sum += start;
-    for (std::size_t v = keys_.size(); v-- > 0;) entries_[--starts_[bucket_of_[v]]] = locate(v);
-  }
-
-  // The vertices of v's plane, sorted.
-  void gather(Index v, Buffer<std::uint8_t>& seen) {
-    members_.clear();
-    const std::uint64_t plane = locate(v).plane;
-    const Entry* end = &entries_[starts_[bucket_of_[v] + 1]];
-    for (const Entry* entry = &entries_[starts_[bucket_of_[v]]]; entry != end; ++entry) {
-      if (entry->plane != plane) continue;
-      seen[entry->vertex] = 1;
-      members_.push_back(*entry);
+    worth_.assign(axes_, 0);
+    span_ = 1;
+    for (const std::size_t axis : digits) {
+      worth_[axis] = span_;
+      offset_ -= span_ * static_cast<std::uint64_t>(std::int64_t{low[axis]});
+      span_ *= static_cast<std::uint64_t>(high[axis] - low[axis] + 2);
+      if (axis == first_axis_) plane_ = span_;
     }
-    std::sort(members_.begin(), members_.end(), [](const Entry& a, const Entry& b) { return a.place < b.place; });
+    for (const std::size_t axis : digits) worth_[left_out_] -= worth_[axis];
   }
 
-  void write(GroupWriter& writer) {
-    const std::size_t count = members_.size();
-    for (const Entry& member : members_) writer.number(member.vertex);
+  // By the number, in passes of kDigit bits from the lowest.
+  void sort() {
+    constexpr int kDigit = 11;
+    const std::size_t count = keys_.size();
+    places_ = Buffer<Place>(count);
+    for (std::size_t v = 0; v < count; ++v) {
+      std::uint64_t number = offset_;
+      for (std::size_t axis = 1; axis < axes_; ++axis)
+        number += worth_[axis] * static_cast<std::uint64_t>(coordinate(keys_[v].a, axis));
+      places_[v] = {number, static_cast<Index>(v)};
+    }
+    Buffer<Place> sorted(count);
+    for (int low = 0; low < 64 && span_ >> low != 0; low += kDigit) {
+      const auto digit = [&](const Place& place) {
+        return static_cast<std::size_t>(place.number >> low) & ((std::size_t{1} << kDigit) - 1);
+      };
+      std::size_t starts[std::size_t{1} << kDigit] = {};
+      for (const Place& place : places_) ++starts[digit(place)];
+      std::size_t sum = 0;
+      for (std::size_t& start : starts) {
+        const std::size_t own = start;
+        start = sum;
+        sum += own;
+      }
+      for (const Place& place : places_) sorted[starts[digit(place)]++] = place;
+      places_.swap(sorted);
+    }
+  }
+
+  bool find_planes(Buffer<Index>& plane_of, bool skips_lone) const {
+    plane_of.fill(kNone);
+    for (std::size_t begin = 0, end; begin < places_.size(); begin = end) {
+      Index first = places_[begin].vertex;
+      const std::uint64_t beyond = end_of_plane(places_[begin]);
+      for (end = begin + 1; end < places_.size() && places_[end].number < beyond; ++end)
+        first = std::min(first, places_[end].vertex);
+      if (end - begin > kLargest) return false;
+      if (end - begin > 1 || !skips_lone) plane_of[first] = static_cast<Index>(begin);
+    }
+    return true;
+  }
+
+  // Above the numbers of this place's plane.
+  std::uint64_t end_of_plane(const Place& place) const { return (place.number / plane_ + 1) * plane_; }
+
+  void write(std::size_t begin, GroupWriter& writer) {
+    const Place* members = &places_[begin];
+    const std::uint64_t beyond = end_of_plane(*members), row = worth_[first_axis_];
+    std::size_t count = 0;
+    for (; begin + count < places_.size() && members[count].number < beyond; ++count)
+      writer.number(members[count].vertex);
+    if (count == 1) return writer.close(1);
     // Along the first axis: the member of the next row, which a second finger finds on its way.
     next_.assign(count, kNone);
     follows_.assign(count, 0);
     for (std::size_t i = 0, j = 0; i < count; ++i) {
-      while (j < count && members_[j].place < members_[i].place + kRow) ++j;
-      if (j == count || members_[j].place != members_[i].place + kRow) continue;
+      while (j < count && members[j].number < members[i].number + row) ++j;
+      if (j == count || members[j].number != members[i].number + row) continue;
       next_[i] = static_cast<Index>(j);
       follows_[j] = 1;
     }
     for (std::size_t head = 0; head < count; ++head)
       if (!follows_[head] && next_[head] != kNone)
         for (std::size_t i = head; i != kNone; i = next_[i])
-          writer.link(0, members_[i].vertex, next_[i] == kNone);
+          writer.link(0, members[i].vertex, next_[i] == kNone);
     for (std::size_t i = 0; i < count; ++i) {
-      const bool follows = i > 0 && members_[i - 1].place + 1 == members_[i].place;
-      const bool goes_on = i + 1 < count && members_[i].place + 1 == members_[i + 1].place;
-      if (follows || goes_on) writer.link(1, members_[i].vertex, !goes_on);
+      const bool follows = i > 0 && members[i - 1].number + 1 == members[i].number;
+      const bool goes_on = i + 1 < count && members[i].number + 1 == members[i + 1].number;
+      if (follows || goes_on) writer.link(1, members[i].vertex, !goes_on);
     }
     writer.close(count);
   }
 
   const std::vector<Key64>& keys_;
-  const Packing<Key64>& packing_;
-  std::size_t first_axis_, left_out_;
-  Index buckets_;
-  Buffer<Index> starts_, bucket_of_;
-  Buffer<Entry> entries_;  // bucket by bucket
-  std::vector<Entry> members_;
+  const int bits_;
+  const std::size_t axes_, first_axis_;
+  std::size_t left_out_;
+  std::vector<std::uint64_t> worth_;  // of a step along each axis
+  std::uint64_t offset_ = 0, plane_ = 1, span_ = 1;
+  Buffer<Place> places_;
   std::vector<Index> next_;
   std::vector<std::uint8_t> follows_;
 };
