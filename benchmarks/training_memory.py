@@ -2,12 +2,13 @@
 
     python benchmarks/training_memory.py                  ResNet-101, 321x321, scales 1, 0.75, 0.5
     python benchmarks/training_memory.py --device cuda
-    python benchmarks/training_memory.py --memory-only    all ways at once, a step each, not timed
     python benchmarks/training_memory.py --quick          ResNet-18 at 65x65, to see that it runs
 
-Each way runs in a process of its own, whose peak is counted; the ways take turns. On the CPU memory
-is the process's most resident memory less what it held before the first step, weights, gradients
-and momentum included; on CUDA it is what PyTorch's allocator gave out at most. Beside wall time
+Each way runs in a process of its own; the ways take turns. On the CPU memory is the process's most
+resident memory less what it held before the first step, gradients and momentum included, weights
+not. The heap keeps pieces of what it was given back, so one more process of each way, which is not
+timed, runs with a heap that gives every large block back to the system at once (glibc only): what
+the tensors need. On CUDA memory is what PyTorch's allocator gave out at most. Beside wall time
 stands the process's CPU time, which other load on the machine moves less. That the ways
 give equal gradients is asserted by tests/training/test_step.py; here their losses are compared.
 Writes benchmarks/results/training_memory.json.
@@ -17,11 +18,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ WAYS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 CLASSES = 21
+GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": str(1 << 18)}
 
 
 def main() -> None:
@@ -48,26 +50,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="processes for each way")
     parser.add_argument("--steps", type=int, default=3, help="timed steps in each process")
     parser.add_argument("--json", type=Path, default=RESULTS / "training_memory.json")
-    parser.add_argument("--memory-only", action="store_true", help="all ways at once, not timed")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
         print(json.dumps(measure(options)))
         return
-    rounds = 1 if options.quick or options.memory_only else options.rounds
+    needed = {way: measure_apart(way, GIVES_BACK) for way in WAYS}
     found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
-    for _ in range(rounds):
-        with ThreadPoolExecutor(len(WAYS) if options.memory_only else 1) as pool:
-            for way, result in zip(WAYS, pool.map(measure_apart, WAYS), strict=True):
-                found[way].append(result)
+    for _ in range(1 if options.quick else options.rounds):
+        for way in WAYS:
+            found[way].append(measure_apart(way, {}))
     losses = {round(result["loss"], 4) for results in found.values() for result in results}
     assert len(losses) == 1 or options.precision != "float32", f"losses differ: {losses}"
-    rows = [summarise(way, results) for way, results in found.items()]
+    rows = [summarise(way, results, needed[way]["peak_mb"]) for way, results in found.items()]
     for row in rows:
-        print(f"{row['way']:<32} {row['peak_mb']:6.0f} MB", end="")
-        if row["steps"]:
-            print(f"  {row['median_s']:.2f} s/step, {row['median_cpu_s']:.2f} s of CPU", end="")
-        print()
+        print(
+            f"{row['way']:<32} {row['needed_mb']:6.0f} MB needed, {row['peak_mb']:6.0f} MB held"
+            f"  {row['median_s']:.2f} s/step, {row['median_cpu_s']:.2f} s of CPU"
+        )
     network, size = case(is_quick=options.quick)
     about = {
         "network": network, "size_hw": [size, size], "scales": [1.0, 0.75, 0.5], "batch": 1,
@@ -80,29 +80,26 @@ def case(*, is_quick: bool) -> tuple[str, int]:
     return ("deeplabv2_resnet18", 65) if is_quick else ("deeplabv2_resnet101", 321)
 
 
-def measure_apart(way: str) -> dict[str, Any]:
+def measure_apart(way: str, environment: dict[str, str]) -> dict[str, Any]:
     """Measure in a fresh process with our own arguments."""
     words = [sys.executable, *sys.argv, "--way", way]
-    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+    everything = {**os.environ, **environment}
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env=everything)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def summarise(way: str, results: list[dict[str, Any]]) -> dict[str, Any]:
+def summarise(way: str, results: list[dict[str, Any]], needed_mb: float) -> dict[str, Any]:
     seconds = [s for result in results for s in result["seconds"]]
-    cpu = [s for result in results for s in result["cpu_seconds"]]
-    row = {
+    return {
         "way": way,
+        "needed_mb": needed_mb,
         "peak_mb": max(result["peak_mb"] for result in results),
         "steps": len(seconds),
+        "median_s": statistics.median(seconds),
+        "min_s": min(seconds),
+        "max_s": max(seconds),
+        "median_cpu_s": statistics.median(s for result in results for s in result["cpu_seconds"]),
     }
-    if seconds:
-        row |= {
-            "median_s": statistics.median(seconds),
-            "min_s": min(seconds),
-            "max_s": max(seconds),
-            "median_cpu_s": statistics.median(cpu),
-        }
-    return row
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -124,8 +121,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         cpu.append(time.process_time() - start_cpu)
 
     def all_steps() -> None:
-        timed = 0 if options.memory_only else 1 if options.quick else options.steps
-        for _ in range(1 + timed):  # the first one warms up
+        for _ in range(1 + (1 if options.quick else options.steps)):  # the first one warms up
             step()
 
     peak_mb = peak_memory_mb(all_steps)
