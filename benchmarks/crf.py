@@ -188,8 +188,9 @@ def plot(result: dict[str, Any], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     groups: dict[str, dict[str, dict[tuple[str, int], float]]] = {}
-    for row in result["rows"]:
-        if row["live"] == {case.name: case.live for case in (*CASES.values(), QUICK)}[row["case"]]:
+    lives = {case.name: case.live for case in (*CASES.values(), QUICK)}
+    for row in sorted(result["rows"], key=lambda row: list(lives).index(row["case"])):
+        if row["live"] == lives[row["case"]]:
             group = groups.setdefault(row["params"], {}).setdefault(row["case"], {})
             group[row["contender"], row["threads"]] = row["median_s"]
     groups = {
