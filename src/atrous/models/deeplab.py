@@ -108,7 +108,7 @@ class DeepLab(nn.Module):
     def set_grad_checkpointing(self, is_on: bool) -> None:
         """Keep only what lies between the backbone's blocks, and compute the rest again.
 
-        Gradients and batch norm statistics stay the same; a step takes about a third more time.
+        Gradients and batch norm statistics stay the same; a step takes about a quarter more time.
         """
         self.backbone.recompute_blocks = is_on
 

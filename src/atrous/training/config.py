@@ -126,7 +126,7 @@ class LossConfig:
             second position (`DeepLab.set_output_stride`), at a fraction of the cost.
         msc_backward: `sequential` runs several scales without keeping what lies inside the network,
             and computes it again scale by scale when gradients go back: the memory of the largest
-            scale alone, for about a third more time. Not with batch norms that train.
+            scale alone, for about a sixth more time. Not with batch norms that train.
     """
 
     at_pixels: bool = False
@@ -143,7 +143,7 @@ class ComputeConfig:
         precision: Of the network's arithmetic; weights, losses and the optimizer stay float32.
             `float16` needs a CUDA device and scales the loss.
         grad_checkpointing: Keep only what lies between the backbone's blocks, and compute the rest
-            again for the gradients: less memory, about a third more time.
+            again for the gradients: less memory, about a quarter more time.
         channels_last: Lay images out pixel by pixel instead of channel by channel; mostly quicker.
         compile: Run the network through `torch.compile`; needs a C++ compiler.
     """
