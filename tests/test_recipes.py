@@ -94,6 +94,7 @@ def test_the_head_says_command_hours_and_expected_score(path: Path) -> None:
     assert f"atrous train recipes/{path.name} --data " in head
     assert re.search(r"Hours: estimate: [\d.]+ (h|min) on .*|Measured: [\d.]+ h on ", head), head
     assert re.search(r"Expected: |mean IoU [\d.]+ on val", head), head
+    assert ("on a GPU" in head) == (" --device cuda" in head), "hours and command must agree"
     init = load_recipe(path).model.init
     if init not in ("none", "imagenet"):
         first = f"recipes/{Path(init).stem.replace('-', '_')}.toml"
