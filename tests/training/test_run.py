@@ -11,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from atrous import Segmenter
+from atrous.evaluation import LeakWarning
 from atrous.training import TrainConfig, train
 from atrous.training.config import from_dict
 from atrous.training.run import Run
@@ -80,9 +82,17 @@ def test_a_run_writes_weights_with_their_scores_and_a_log(root, tmp_path):
     ]
     assert logged == [2, 4, 6, 6]
     assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "best.safetensors", "checkpoint.pt", "environment.json", "evaluation.json", "log.jsonl",
-        "recipe.toml", "report.html", "small.safetensors",
+        "best.safetensors", "checkpoint.pt", "environment.json", "evaluation.json",
+        "files.json", "log.jsonl", "recipe.toml", "report.html", "small.safetensors",
     ]  # fmt: skip
+
+
+def test_a_run_lists_its_images(root, tmp_path):
+    train(recipe(root), output=tmp_path, say=quiet)
+    assert json.loads((tmp_path / "files.json").read_text("utf-8")) == {
+        "train": {"dataset": "folder/train", "images": ["p0", "p1", "p2", "p3"]},
+        "val": {"dataset": "folder/val", "images": ["p4", "p5"]},
+    }
 
 
 def test_training_learns_what_is_easy(root, tmp_path):
@@ -171,6 +181,39 @@ def test_sigterm_saves_the_step_at_hand_and_says_how_to_go_on(root, tmp_path):
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["iteration"] == 3
 
 
+@pytest.mark.parametrize("iteration", [4, 6])
+def test_a_signal_while_the_network_is_scored_costs_no_step(root, tmp_path, monkeypatch, iteration):
+    """Scoring is given up at once and done when the run goes on, between steps and at the end."""
+    config = recipe(root, output={"evaluate_every": 2})
+    whole = train(config, output=tmp_path / "whole", say=quiet)
+    run, said = Run(config, tmp_path / "broken", device="cpu", say=quiet), []
+    segment, scored = Segmenter.segment_in_ways, []
+
+    def segment_and_signal(*arguments):
+        if run.iteration == iteration:
+            scored.append(iteration)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return segment(*arguments)
+
+    run.say = said.append
+    monkeypatch.setattr(Segmenter, "segment_in_ways", segment_and_signal)
+    assert run.execute() == run.checkpoint_path
+    monkeypatch.undo()
+    assert scored == [iteration]  # one of two images
+    assert said[-1].startswith(f"stopped after iteration {iteration}; go on with --resume")
+    state = torch.load(run.checkpoint_path, weights_only=True)
+    assert state["iteration"] == iteration
+    path = train(config, output=tmp_path / "broken", resume=True, say=quiet)
+    for name in (path.name, "best.safetensors"):
+        assert_equal_weights(whole.parent / name, path.parent / name)
+    assert scores_of(whole.parent) == scores_of(path.parent)
+
+
+def scores_of(folder):
+    lines = map(json.loads, (folder / "log.jsonl").read_text("utf-8").splitlines())
+    return [(line["iteration"], line.get("miou"), line.get("loss")) for line in lines]
+
+
 def test_workers_and_accumulation_are_seen_by_the_stream_alone(root, tmp_path):
     """Two micro-batches of two are four samples a step, whoever reads them."""
     changes = {"optimizer": {"accumulate": 2, "iterations": 2}}
@@ -207,9 +250,23 @@ def test_a_used_folder_is_not_overwritten(root, tmp_path):
         train(recipe(root), output=tmp_path, say=quiet)
 
 
-def test_resuming_without_a_checkpoint_is_refused(root, tmp_path):
+def test_resuming_without_a_run_is_refused(root, tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no run to resume"):
-        train(recipe(root), output=tmp_path, resume=True, say=quiet)
+        train(recipe(root), output=tmp_path / "none", resume=True, say=quiet)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew(root, tmp_path):
+    said = []
+    train(recipe(root), output=tmp_path, resume=True, say=said.append)
+    assert said[0] == f"{tmp_path} holds no checkpoint yet: this run begins at its beginning"
+    assert (tmp_path / "small.safetensors").exists()
+
+
+def test_a_run_that_cannot_start_leaves_no_folder(root, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        train(recipe(root / "nowhere"), output=tmp_path / "run", say=quiet)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_damaged_checkpoint_is_named(root, tmp_path):
@@ -244,6 +301,15 @@ def test_an_image_in_both_splits_is_refused(root, tmp_path):
     config = recipe(root, data={"val_split": "train"})
     with pytest.raises(ValueError, match=r"4 image\(s\) are in both train and train"):
         train(config, output=tmp_path, say=quiet)
+
+
+def test_weights_trained_on_trainval_carry_no_scores_of_val(root, tmp_path):
+    (root / "splits/trainval.txt").write_text("\n".join(f"p{i}" for i in range(6)))
+    config = recipe(root, data={"train_split": "trainval"}, optimizer={"iterations": 2})
+    with pytest.warns(LeakWarning, match="trained on folder/trainval, which holds images of"):
+        path = train(config, output=tmp_path, say=quiet)
+    entry = load_model(path)[1]
+    assert (entry.trained_on, entry.metrics) == (("folder/trainval",), {})
 
 
 def copy_of(root, tmp_path, *, classes, first="p"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..weights.checkpoint import sync_folder
 
@@ -61,6 +63,36 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise ValueError(f"{path} is not a readable checkpoint: {error}") from error
+
+
+def check_loss(loss: float, iteration: int, folder: Path) -> None:
+    """Stop a run whose loss is no number.
+
+    Raises:
+        FloatingPointError: Says what to do.
+    """
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the loss is {loss} at iteration {iteration}; {_advise(folder)}")
+
+
+def check_weights(model: nn.Module, iteration: int, folder: Path) -> None:
+    """Keep the last good checkpoint: a finite loss may have led to weights that are none.
+
+    Raises:
+        FloatingPointError: Names the parameter and says what to do.
+    """
+    for name, value in model.named_parameters():
+        if not bool(torch.isfinite(value).all()):
+            raise FloatingPointError(
+                f"{name} is no longer finite after iteration {iteration}; {_advise(folder)}"
+            )
+
+
+def _advise(folder: Path) -> str:
+    return (
+        "start again with a lower optimizer.learning_rate. The last checkpoint in "
+        f"{folder} is intact"
+    )
 
 
 def check_same_recipe(ours: dict[str, Any], theirs: dict[str, Any], where: str = "") -> None:

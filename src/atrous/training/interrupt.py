@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 
@@ -31,3 +31,17 @@ def stop_signals() -> Generator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+class StoppedError(Exception):
+    """A signal came in the middle of something that can be done again."""
+
+
+def give_way(stopped: list[int]) -> Callable[[int, int], None]:
+    """Give a progress callback that raises `StoppedError` once a signal has come."""
+
+    def check(_done: int, _total: int) -> None:
+        if stopped:
+            raise StoppedError
+
+    return check

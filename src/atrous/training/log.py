@@ -44,10 +44,10 @@ class RunLog:
         self.say = say
         self.also: Callable[[int, dict[str, Any]], None] | None = None  # receives every line
 
-    def rewind(self, iteration: int, *, is_last: bool) -> None:
+    def rewind(self, iteration: int, *, is_unscored: bool) -> None:
         """Drop what a killed run logged after the checkpoint of this iteration.
 
-        The last checkpoint is written before the network is scored, the others after it.
+        With `is_unscored` this iteration's scores too, which come after its checkpoint.
         """
         if not self.path.is_file():
             return
@@ -57,8 +57,8 @@ class RunLog:
                 entry = json.loads(line)
             except json.JSONDecodeError:  # the line that the kill cut short
                 continue
-            is_final_score = is_last and entry["iteration"] == iteration and "miou" in entry
-            if entry["iteration"] <= iteration and not is_final_score:
+            is_later = is_unscored and entry["iteration"] == iteration and "miou" in entry
+            if entry["iteration"] <= iteration and not is_later:
                 kept.append(line)
         temporary = self.path.with_suffix(".partial")
         temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import platform
 from pathlib import Path
@@ -11,9 +12,24 @@ from typing import Any
 import torch
 
 from .. import __version__
+from ..data import Dataset
 from ..evaluation import Report
 from ..report.record import ENVIRONMENT, EVALUATION, RECIPE
+from ..weights.catalog import Entry
+from .build import make_preprocess
 from .config import TrainConfig
+
+
+def list_files(folder: Path, train_set: Dataset, val_set: Dataset) -> None:
+    """Write which images a run trains on and which it is scored on."""
+    splits = {
+        part: {
+            "dataset": f"{dataset.name}/{dataset.split}",
+            "images": [pair.name for pair in dataset.pairs],
+        }
+        for part, dataset in (("train", train_set), ("val", val_set))
+    }
+    _write(folder / "files.json", json.dumps(splits, indent=0, ensure_ascii=False) + "\n")
 
 
 def leave_record(folder: Path, config: TrainConfig, report: Report, *, device: str) -> None:
@@ -24,9 +40,46 @@ def leave_record(folder: Path, config: TrainConfig, report: Report, *, device: s
         (EVALUATION, report.to_json() + "\n"),
         (ENVIRONMENT, json.dumps(environment, indent=1) + "\n"),
     ):
-        temporary = folder / f"{name}.partial"
+        _write(folder / name, text)
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.partial")
+    try:
         temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / name)
+    except OSError as error:
+        raise OSError(f"{path} could not be written ({error.strerror})") from error
+    temporary.replace(path)
+
+
+def describe_weights(
+    config: TrainConfig,
+    options: dict[str, Any],
+    train_set: Dataset,
+    *,
+    before: tuple[str, ...],
+    metrics: dict[str, dict[str, float]],
+) -> Entry:
+    """Describe a run's weights; `before` names what its first weights were trained on."""
+    trained_on = f"{train_set.name}/{train_set.split}"
+    return Entry(
+        name=config.name,
+        options=options,
+        label_set=train_set.label_set,
+        preprocess=make_preprocess(config),
+        crf=None,
+        use_crf=False,
+        metrics=metrics,
+        licence=config.output.licence,
+        notice=config.output.notice,
+        source=config.output.source,
+        recipe=config.name,
+        trained_on=tuple(dict.fromkeys((*before, trained_on))),
+        date=datetime.date.today().isoformat(),
+        url=None,
+        sha256=None,
+        size_bytes=None,
+    )
 
 
 def name_scores(report: Report, scales: tuple[float, ...]) -> dict[str, dict[str, float]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import datetime
 import time
 from collections.abc import Callable, Generator
 from functools import partial
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 
 from ..data.loader import TrainingStream, stream_batches
 from ..data.transforms import TrainTransform
-from ..evaluation import Report, evaluate
+from ..evaluation import Report, describe_leak, evaluate
 from ..models import DeepLab
 from ..predict import Segmenter, check_device
 from ..report import write_report
@@ -30,14 +29,21 @@ from .allocator import keep_freed_memory
 from .batch_norm import sync_batch_norms
 from .board import Board
 from .build import build_model, count_class_weights, make_preprocess, open_data
-from .checkpoint import check_same_recipe, load_checkpoint, remove_partial_files, save_checkpoint
+from .checkpoint import (
+    check_loss,
+    check_same_recipe,
+    check_weights,
+    load_checkpoint,
+    remove_partial_files,
+    save_checkpoint,
+)  # fmt: skip
 from .config import TrainConfig, from_dict, load_recipe
 from .distributed import ALONE, Processes, join_processes
 from .initial import load_initial
-from .interrupt import stop_signals
+from .interrupt import StoppedError, give_way, stop_signals
 from .log import Progress, RunLog, format_duration
 from .optimizer import freeze, make_optimizer, update_average
-from .record import leave_record, name_scores
+from .record import describe_weights, leave_record, list_files, name_scores
 from .step import COARSE_STRIDE, Batches, Stepper
 
 
@@ -54,15 +60,18 @@ def train(
 
     Writes OUTPUT/NAME.safetensors (the final weights with their entry and val scores),
     OUTPUT/best.safetensors (the best evaluation's), OUTPUT/checkpoint.pt (to resume from),
-    OUTPUT/log.jsonl and, in the end, OUTPUT/report.html with the files it is made of. An interrupt
-    or SIGTERM finishes the step, saves and returns. Of the processes that torchrun starts, each
-    takes its share of every step, and the first alone writes.
+    OUTPUT/log.jsonl, OUTPUT/files.json (which images train and which are scored) and, in the end,
+    OUTPUT/report.html with the files it is made of. An interrupt or SIGTERM finishes the step,
+    saves and returns; while the network is being scored it returns at once, and scores it when the
+    run is resumed. Of the processes that torchrun starts, each takes its share of every step, and
+    the first alone writes.
 
     Args:
         recipe: A TOML file, or a `TrainConfig`.
         output: Folder of the run; runs/NAME by default.
         device: `cpu`, `cuda`, `mps` …
-        resume: Go on from the folder's checkpoint.
+        resume: Go on from the folder's checkpoint, or from the beginning where the run was killed
+            before its first one.
         say: Receives the lines meant for people.
         progress: Called after each step.
 
@@ -72,7 +81,7 @@ def train(
     Raises:
         ValueError: If recipe, data and weights do not fit each other, or the run's folder is in
         use.
-        FileNotFoundError: If data, or the checkpoint to resume from, is missing.
+        FileNotFoundError: If data, or the folder to resume from, is missing.
         FloatingPointError: If the loss is no longer finite; the last checkpoint stays as it was.
         ConnectionError: If another process of the run was killed or crashed.
         SystemExit: In the other processes, where one has failed; the first raises what it was.
@@ -81,20 +90,39 @@ def train(
     def prepare(processes: Processes) -> Run:
         config = recipe if isinstance(recipe, TrainConfig) else load_recipe(recipe)
         folder = Path(output) if output is not None else Path("runs") / config.name
-        if not resume and (folder / "checkpoint.pt").exists():
+        has_checkpoint = (folder / "checkpoint.pt").exists()
+        if has_checkpoint and not resume:
             raise ValueError(f"{folder} holds a run already; resume it, or choose another folder")
-        return Run(
-            config,
-            folder,
-            device=device,
-            resume=resume,
-            say=say,
-            progress=progress,
-            processes=processes,
-        )
+        begins_anew = resume and not has_checkpoint and folder.is_dir()
+        if begins_anew and processes.is_first:
+            say(f"{folder} holds no checkpoint yet: this run begins at its beginning")
+        goes_on = resume and not begins_anew
+        with _made(folder) if processes.is_first and not goes_on else contextlib.nullcontext():
+            return Run(
+                config,
+                folder,
+                device=device,
+                resume=goes_on,
+                say=say,
+                progress=progress,
+                processes=processes,
+            )
 
     with join_processes() as processes:
         return processes.together(lambda: prepare(processes)).execute()
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Generator[None]:
+    """Make a run's folder, so that --resume finds it wherever the run is killed."""
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            folder.rmdir()
+        raise
 
 
 class Run:
@@ -151,6 +179,7 @@ class Run:
         )
         self.iteration = 0
         self.best_miou = 0.0
+        self.owes_scores = False  # of this iteration: they follow its checkpoint
         self.board: Board | None = None
         self.data_wait = 0.0  # share of the last steps' time in which they waited for data
 
@@ -160,16 +189,16 @@ class Run:
             keep_freed_memory()
         log = self.processes.together(self._open)
         self.stepper.connect()
-        with stop_signals() as stopped, contextlib.closing(self._batches()) as batches:
-            self._iterate(log, stopped, batches)  # closed, or workers would outlive an error
-        if self.iteration < self.config.optimizer.iterations:
-            self.say(
-                f"stopped after iteration {self.iteration}; go on with --resume -o {self.folder}"
-            )
-            return self.checkpoint_path
-        if not self.processes.is_first:
-            return self.folder / f"{self.config.name}.safetensors"
-        return self._finish(log)
+        with stop_signals() as stopped:
+            with contextlib.closing(self._batches()) as batches:
+                self._iterate(log, stopped, batches)  # closed, or workers would outlive an error
+            if self.iteration == self.config.optimizer.iterations:
+                if not self.processes.is_first:
+                    return self.folder / f"{self.config.name}.safetensors"
+                with contextlib.suppress(StoppedError):
+                    return self._finish(log, stopped)
+        self.say(f"stopped after iteration {self.iteration}; go on with --resume -o {self.folder}")
+        return self.checkpoint_path
 
     def _open(self) -> RunLog:
         """Make the folder ready: a checkpoint to resume from is there before the first step."""
@@ -181,11 +210,12 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             remove_partial_files(self.folder)
             is_last = self.iteration == self.config.optimizer.iterations
-            log.rewind(self.iteration, is_last=is_last)
+            log.rewind(self.iteration, is_unscored=is_last or self.owes_scores)
             if self.config.output.tensorboard:
                 self.board = Board(self.folder, first_iteration=self.iteration)
                 log.also = self.board.show_values
             if not self.resume:
+                list_files(self.folder, self.train_set, self.val_set)
                 save_checkpoint(self.checkpoint_path, self.state())
         return log
 
@@ -200,10 +230,17 @@ class Run:
         waited_s = 0.0
         is_stopping = False
         while self.iteration < total and not is_stopping:
+            if self.owes_scores:
+                if self.processes.is_first:
+                    with contextlib.suppress(StoppedError):
+                        self._evaluate_and_keep(log, stopped)
+                self.owes_scores = False
+                is_stopping = self.processes.any(bool(stopped))
+                continue
             start = time.monotonic()
             losses.append(self.step(batches))
             seconds.append(time.monotonic() - start)
-            self.processes.together(partial(self._check_finite, losses[-1]))
+            self.processes.together(partial(check_loss, losses[-1], self.iteration, self.folder))
             is_stopping = self.processes.any(bool(stopped))
             self.data_wait = (self.stepper.waited_s - waited_s) / max(sum(seconds), 1e-9)
             self._show(losses[-1], float(np.mean(seconds)))
@@ -212,34 +249,17 @@ class Run:
                 if self.processes.is_first:
                     self._log_step(log, float(np.mean(losses)), float(np.mean(seconds)))
                 losses, seconds, waited_s = [], [], self.stepper.waited_s
-            if self.processes.is_first:
-                self._keep(log, is_last=is_last, is_stopping=is_stopping)
+            self._keep(is_due=is_last or is_stopping)
 
-    def _keep(self, log: RunLog, *, is_last: bool, is_stopping: bool) -> None:
-        """Evaluate and write a checkpoint where it is time to."""
-        output = self.config.output
-        if output.evaluate_every and self.iteration % output.evaluate_every == 0 and not is_last:
-            self._evaluate_and_keep(log)
-        if self.iteration % output.checkpoint_every == 0 or is_last or is_stopping:
-            self._check_weights()
+    def _keep(self, *, is_due: bool) -> None:
+        """Write a checkpoint where it is time to; always before the network is scored."""
+        output, total = self.config.output, self.config.optimizer.iterations
+        is_scored = output.evaluate_every and self.iteration % output.evaluate_every == 0
+        self.owes_scores = bool(is_scored) and self.iteration < total
+        is_due = is_due or self.owes_scores or self.iteration % output.checkpoint_every == 0
+        if is_due and self.processes.is_first:
+            check_weights(self.model, self.iteration, self.folder)
             save_checkpoint(self.checkpoint_path, self.state())
-
-    def _check_finite(self, loss: float) -> None:
-        if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss} at iteration {self.iteration}; start again with a lower "
-                f"optimizer.learning_rate. The last checkpoint in {self.folder} is intact"
-            )
-
-    def _check_weights(self) -> None:
-        """Keep the last good checkpoint: a finite loss may have led to weights that are none."""
-        for name, value in self.model.named_parameters():
-            if not bool(torch.isfinite(value).all()):
-                raise FloatingPointError(
-                    f"{name} is no longer finite after iteration {self.iteration}; start again "
-                    "with a lower optimizer.learning_rate. The last checkpoint in "
-                    f"{self.folder} is intact"
-                )
 
     def _show(self, loss: float, seconds: float) -> None:
         if self.progress is not None:
@@ -298,10 +318,10 @@ class Run:
         model.set_output_stride(self.model.output_stride)
         return model.eval()
 
-    def _evaluate_and_keep(self, log: RunLog) -> None:
+    def _evaluate_and_keep(self, log: RunLog, stopped: list[int]) -> None:
         model = self.evaluated_model()
         segmenter = Segmenter((model, self.entry({})), device=str(self.device))
-        report = evaluate(segmenter, self.val_set)
+        report = evaluate(segmenter, self.val_set, progress=give_way(stopped))
         log.write_report(self.iteration, report, output_stride=self.model.output_stride)
         if self.board is not None:
             self.board.show_predictions(self.iteration, segmenter, self.val_set)
@@ -309,14 +329,14 @@ class Run:
             self.best_miou = report.miou
             self._save(self.folder / "best.safetensors", model, report)
 
-    def _finish(self, log: RunLog) -> Path:
+    def _finish(self, log: RunLog, stopped: list[int]) -> Path:
         path = self.folder / f"{self.config.name}.safetensors"
         self.model.set_output_stride(self.config.model.output_stride)
         model = self.evaluated_model()
         self._save(path, model, None)
         stored = load_model(path)  # score what users will load, rounding included
         segmenter = Segmenter(stored, device=str(self.device), scales=self.config.model.scales)
-        report = evaluate(segmenter, self.val_set)
+        report = evaluate(segmenter, self.val_set, progress=give_way(stopped))
         log.write_report(self.iteration, report, output_stride=self.model.output_stride)
         self._save(path, model, report)
         if report.miou > self.best_miou:
@@ -330,31 +350,15 @@ class Run:
         return path
 
     def _save(self, path: Path, model: nn.Module, report: Report | None) -> None:
-        metrics = {} if report is None else name_scores(report, self.config.model.scales)
+        is_fair = report is not None and describe_leak(self.entry({}), self.val_set) is None
+        metrics = name_scores(report, self.config.model.scales) if is_fair else {}
         dtype = torch.float16 if self.config.output.half else torch.float32
         save_weights(path, model.state_dict(), self.entry(metrics), dtype=dtype)
 
     def entry(self, metrics: dict[str, dict[str, float]]) -> Entry:
         """Describe this run's weights."""
-        output = self.config.output
-        train_split = f"{self.train_set.name}/{self.train_set.split}"
-        return Entry(
-            name=self.config.name,
-            options=self.model.options,
-            label_set=self.train_set.label_set,
-            preprocess=make_preprocess(self.config),
-            crf=None,
-            use_crf=False,
-            metrics=metrics,
-            licence=output.licence,
-            notice=output.notice,
-            source=output.source,
-            recipe=self.config.name,
-            trained_on=tuple(dict.fromkeys((*self.before, train_split))),
-            date=datetime.date.today().isoformat(),
-            url=None,
-            sha256=None,
-            size_bytes=None,
+        return describe_weights(
+            self.config, self.model.options, self.train_set, before=self.before, metrics=metrics
         )
 
     def state(self) -> dict[str, Any]:
@@ -366,6 +370,7 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.stepper.state(),
             "best_miou": self.best_miou,
+            "owes_scores": self.owes_scores,
             "before": list(self.before),
             "config": dataclasses.asdict(self.config),
         }
@@ -385,6 +390,7 @@ class Run:
         self.stepper.load_state(state.get("scaler", {}))
         self.iteration = state["iteration"]
         self.best_miou = state["best_miou"]
+        self.owes_scores = state.get("owes_scores", False)
         self.before = tuple(state.get("before", ()))
 
 
