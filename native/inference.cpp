@@ -93,8 +93,9 @@ void MeanField::infer_potts(int iterations, float ratio, float* output, bool (*i
     update.log_unary_last = log_unary_last_.data();
     update.potts_sum = first || terms_.empty() ? nullptr : potts_sum.data();
     update.last_ratio = ratio;
-    // The unary's largest exponent is 0 and messages move it by `largest` at most: e^80 times all classes fits.
-    update.search_max = !(largest < 80.0f);
+    // The unary's largest exponent is 0 and messages move it by `largest` at most: e^40 times all classes fits, and e^-40
+    // stands far above what channels without a class add, e^-75.
+    update.search_max = !(largest < 40.0f);
     update.marginals = last || !stores_marginals ? nullptr : marginals.data();
     update.output = last ? output : nullptr;
     update.order = order;

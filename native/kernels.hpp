@@ -124,7 +124,7 @@ struct Kernels {
 
 inline constexpr std::uint32_t kChainEnd = 0x80000000u;
 inline constexpr float kLogZero = -1e30f;  // the logarithm of "never": finite, so that differences stay numbers
-inline constexpr float kLogPad = -1000.0f;
+inline constexpr float kLogPad = -3e38f;   // of channels that only fill a row up: below every class
 
 constexpr int padded_channels(int channels) { return channels <= 2 ? channels : (channels + 3) / 4 * 4; }
 

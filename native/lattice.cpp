@@ -15,6 +15,21 @@ constexpr std::size_t kBatch = 1u << 13;  // points whose keys stand in memory a
 
 // ---- the build ----
 
+// The keys of the corners of the simplex that point i of the block lies in.
+template <class Key>
+void find_corners(Elevation::Block& block, std::size_t i, const Elevation& elevation, const Packing<Key>& packing,
+                  Key* corners, float* weights) {
+  const int d = elevation.dimensions();
+  elevation.corners(block, i, weights);
+  const float* nearest = block.nearest.data() + i;
+  const auto origin = static_cast<std::int64_t>(nearest[0]);
+  Key key = packing.origin;
+  for (int j = 1; j <= d; ++j)
+    key = key + packing.factor[j].times(static_cast<std::int64_t>(nearest[j * Elevation::kBlock]) - origin);
+  corners[0] = key;
+  for (int c = 1; c <= d; ++c) corners[c] = key = key - packing.step[elevation.axis_to(block, c)];
+}
+
 template <class Key>
 void elevate(const Features& features, const Elevation& elevation, const Packing<Key>& packing, const Index* order,
              std::size_t first, std::size_t count, Key* keys, float* weights) {
@@ -25,17 +40,8 @@ void elevate(const Features& features, const Elevation& elevation, const Packing
     const std::size_t size = std::min(Elevation::kBlock, count - start);
     features.fill(order, first + start, size, block.features.data(), Elevation::kBlock);
     elevation.locate(block);
-    for (std::size_t i = 0; i < size; ++i) {
-      elevation.corners(block, i, weights + (start + i) * corners);
-      const float* nearest = block.nearest.data() + i;
-      const auto origin = static_cast<std::int64_t>(nearest[0]);
-      Key key = packing.origin;
-      for (int j = 1; j <= d; ++j)
-        key = key + packing.factor[j].times(static_cast<std::int64_t>(nearest[j * Elevation::kBlock]) - origin);
-      Key* out = keys + (start + i) * corners;
-      out[0] = key;
-      for (int c = 1; c <= d; ++c) out[c] = key = key - packing.step[elevation.axis_to(block, c)];
-    }
+    for (std::size_t i = 0; i < size; ++i)
+      find_corners(block, i, elevation, packing, keys + (start + i) * corners, weights + (start + i) * corners);
   }
 }
 
@@ -53,6 +59,22 @@ void insert(const Buffer<Key>& points, std::size_t count, std::size_t corners, T
     for (std::size_t k = 0; k < corners; ++k)
       vertices[e + k] = same ? vertices[e + k - corners] : table.insert(points[e + k], keys);
   }
+}
+
+// pydensecrf works on four points at a time and fills the last four up with points at the origin. They have no values, but
+// blur passes through the vertices that they touch.
+bool fills_up(std::size_t points, bool ring) { return !ring && points % 4 != 0; }
+
+template <class Key, class Table>
+void insert_origin(const Elevation& elevation, const Packing<Key>& packing, Table& table, std::vector<Key>& keys) {
+  const std::size_t corners = elevation.dimensions() + 1;
+  Elevation::Block block(elevation.dimensions());
+  std::fill(block.features.begin(), block.features.end(), 0.0f);
+  elevation.locate(block);
+  std::vector<Key> touched(corners);
+  std::vector<float> weights(corners);
+  find_corners(block, 0, elevation, packing, touched.data(), weights.data());
+  for (const Key key : touched) table.insert(key, keys);
 }
 
 bool try_lines(Lattice& lattice, const std::vector<Key64>& keys, const Packing<Key64>& packing,
@@ -87,6 +109,7 @@ void fill_lattice(Lattice& lattice, const Features& features, const Elevation& e
       }
     });
   }
+  if (fills_up(points, ring)) insert_origin(elevation, packing, table, keys);
   if (ring) {
     const std::size_t occupied = keys.size();
     for (std::size_t v = 0; v < occupied; ++v) {
@@ -203,7 +226,12 @@ Lattice build_lattice(const Features& features, std::size_t num_points, const In
   lattice.dimensions = d;
   lattice.num_points = num_points;
   const Elevation elevation(d);
-  const Reach reach = elevation.reach(find_bounds(features, threads));
+  std::vector<float> bounds = find_bounds(features, threads);
+  for (int k = 0; k < d && fills_up(num_points, ring); ++k) {
+    if (bounds[2 * k] > 0.0f) bounds[2 * k] = 0.0f;
+    if (bounds[2 * k + 1] < 0.0f) bounds[2 * k + 1] = 0.0f;
+  }
+  const Reach reach = elevation.reach(bounds);
   lattice.vertices = Buffer<Index>(num_points * corners);
   lattice.weights = Buffer<float>(num_points * corners);
   Packing<Key64> exact(d);

@@ -215,6 +215,25 @@ def test_large_weights_do_not_overflow(oracle: ModuleType) -> None:
     assert np.allclose(field.infer(2), expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("num_classes", [3, 4, 5])
+@pytest.mark.parametrize("strength", [-50.0, -78.0, -3e3, -1e5])
+@pytest.mark.parametrize("is_matrix", [False, True])
+def test_strong_repulsion_leaves_probabilities(
+    oracle: ModuleType, num_classes: int, strength: float, is_matrix: bool
+) -> None:
+    """Exponents far below those of the channels that only fill a row up."""
+    unary = energies(num_classes)
+    compat = f32(-strength * np.eye(num_classes)) if is_matrix else f32(strength).reshape(())
+    field = on_grid(num_classes)
+    field.set_unary(unary)
+    field.add_positions(4, 4, compat, 3)
+    expected = oracle.infer(unary, [oracle.Term(grid_features(4, 4), compat)], 1)
+    q = field.infer(1)
+    assert np.allclose(q.sum(0), 1, atol=1e-5)
+    # float32 knows an exponent of thousands to some digits
+    assert np.allclose(q, expected, atol=max(TOLERANCE, 3e-6 * abs(strength)))
+
+
 def test_float_and_byte_images_are_the_same() -> None:
     results = []
     for image in (photo(), f32(photo())):

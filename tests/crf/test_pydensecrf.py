@@ -162,6 +162,17 @@ def test_generic_features_in_their_own_order(golden: dict[str, np.ndarray]) -> N
     check(golden, "generic_utils", generic(golden, bilateral, gaussian))
 
 
+def test_the_originals_points_at_the_origin() -> None:
+    """It fills the last four points up with such points; their vertices let blur through."""
+    crf = dcrf.DenseCRF(3, 2)
+    crf.setUnaryEnergy(np.float32([[0.1, 1.2, 0.4], [1.0, 0.2, 0.9]]))
+    crf.addPairwiseEnergy(
+        np.float32([[0.9, 1.3, 2.0]]), 3.0, normalization=dcrf.NO_NORMALIZATION
+    )  # without them: 0.7829, 0.3483, 0.6918
+    q = np.array(crf.inference(1))
+    assert np.allclose(q[0], [0.79678786, 0.35822183, 0.6917498], atol=1e-5)
+
+
 def test_gray_and_multispectral_features(golden: dict[str, np.ndarray]) -> None:
     image = golden["img"]
     gray = utils.create_pairwise_bilateral((20, 20), 10, image[:, :, 1], chdim=-1)

@@ -60,6 +60,8 @@ class Lattice:
         self.dimensions = features.shape[1]
         self.corners = [locate(feature) for feature in features]
         self.vertices = {vertex for corners in self.corners for vertex, _ in corners}
+        if len(features) % 4 and not ring:  # pydensecrf fills the last four points up with zeros
+            self.vertices |= {vertex for vertex, _ in locate(np.zeros_like(features[0]))}
         if ring:
             around = [
                 self.neighbors(v, axis)
