@@ -19,7 +19,7 @@ Key = TypeVar("Key")
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PACKAGES = ("atrous", "numpy", "torch", "pydensecrf2", "crfseg", "SimpleCRF")
+PACKAGES = ("atrous", "numpy", "torch", "pydensecrf2")
 CPU_FLAGS = ("fma", "avx2", "avx512f")
 
 

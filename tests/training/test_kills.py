@@ -53,7 +53,7 @@ class Broken:
 
     def words(self):
         words = trees.command(self.tree, self.output, *CHANGES)
-        return words + ["--resume"] * (self.output / "checkpoint.pt").exists()
+        return words + ["--resume"] * self.output.exists()
 
     def start(self, stdout=subprocess.DEVNULL):
         return subprocess.Popen(
@@ -68,6 +68,16 @@ class Broken:
         """Iteration of the last whole line of the log."""
         log = self.output / "log.jsonl"
         return max(0, log.read_text().count("\n")) if log.exists() else 0
+
+    def kill_early(self, delay_s):
+        """SIGKILL so long after the run's folder is there, mostly before its first checkpoint."""
+        run = self.start()
+        while not self.output.exists():
+            assert run.poll() is None
+            time.sleep(0.005)
+        time.sleep(delay_s)
+        run.kill()
+        run.wait()
 
     def kill_after(self, lines, delay_s=0.0):
         """SIGKILL some lines of the log later; False if the run ended before."""
@@ -129,10 +139,12 @@ def assert_ended_alike(broken, unbroken):
     assert logs[0] == logs[1]
 
 
-def test_a_run_that_is_killed_thrice_ends_as_the_unbroken_one(tree, unbroken, tmp_path):
-    """After some steps, in the middle of writing a checkpoint, and once more."""
+def test_a_run_that_is_killed_again_and_again_ends_as_the_unbroken_one(tree, unbroken, tmp_path):
+    """Before its first checkpoint, after some steps, in a checkpoint's writing, and once more."""
     rng = random.Random(0)
     broken = Broken(tree, tmp_path / "broken")
+    broken.kill_early(0.0)
+    assert not (broken.output / "checkpoint.pt").exists()
     assert broken.kill_after(rng.randint(3, 4))
     broken.kill_in_a_write()
     assert checkpoint_of(broken.output)["iteration"] < ITERATIONS
@@ -173,6 +185,8 @@ def test_runs_killed_at_random_moments_end_as_the_unbroken_one(tree, unbroken, t
     start, kills, writes, runs = time.monotonic(), 0, 0, 4
     for number in range(runs):
         broken = Broken(tree, tmp_path / str(number))
+        broken.kill_early(rng.uniform(0, 1))
+        kills += 1
         while broken.kill_after(rng.randint(1, 7), rng.uniform(0, 0.3)):
             kills += 1
             if rng.random() < 0.3 and checkpoint_of(broken.output)["iteration"] < ITERATIONS - 3:
