@@ -314,6 +314,13 @@ def test_failures_are_listed_and_the_rest_is_done(crf: Crf) -> None:
     assert f"{Path('photos/f.png')} is not an image" in reasons[4]
 
 
+def test_failure_that_nobody_foresaw_is_listed(crf: Crf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atrous.image_io.write_probabilities", lambda *_: [][0])
+    result = crf("--write", "probabilities")
+    assert result.exit_code == 1
+    assert result.stderr.count(": IndexError: list index out of range") == 3
+
+
 def test_photos_without_scores_are_counted(crf: Crf) -> None:
     Path("scores/b.npz").unlink()
     Path("scores/c.npz").unlink()

@@ -57,6 +57,12 @@ def test_refine_is_the_drop_in_with_its_definition() -> None:
     assert np.abs(refined - probabilities).max() > 0.1
 
 
+def test_any_number_of_threads_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = DenseCRF(MILD).refine(*scene())
+    monkeypatch.setenv("OMP_NUM_THREADS", "5000")
+    assert np.array_equal(DenseCRF(MILD).refine(*scene()), expected)
+
+
 def test_defaults_are_the_papers() -> None:
     assert CRFParams() == CRFParams(10, 3, 1, 4, 67, 3)
     assert CRFParams(iterations=4.0).iterations == 4  # type: ignore[arg-type]
@@ -289,6 +295,8 @@ def test_impossible_parameters_are_refused(values: dict[str, Any], message: str)
         ({"accuracy": "best"}, "accuracy is 'best'; it must be 'lattice' or 'high'"),
         ({"prune_below": -0.1}, r"prune_below is -0\.1; it is a probability"),
         ({"prune_below": float("nan")}, "prune_below is nan"),
+        ({"prune_below": None}, "prune_below is None; it is a probability"),
+        ({"prune_below": "x"}, "prune_below is 'x'; it is a probability"),
         ({"threads": 0}, "threads is 0; it must be None or a whole number from 1"),
         ({"threads": 1.5}, r"threads is 1\.5"),
     ],

@@ -126,6 +126,34 @@ def test_set_unary_needs_a_unary(unary: Any) -> None:
         crf_2d().setUnary(unary)
 
 
+@pytest.mark.parametrize(
+    ("energy", "message"),
+    [
+        ([[1.0]], "u.energy is float64; it must be a float32 array"),
+        ("zero", "u.energy is <U4; it must be a float32 array"),
+        (len, "u.energy is object; it must be a float32 array"),
+        (np.zeros(3, np.float32), r"u.energy has the shape \(3,\)"),
+    ],
+)
+def test_unaries_of_ones_own_need_an_array(energy: Any, message: str) -> None:
+    class Own(dcrf.Unary):
+        pass
+
+    unary = Own()
+    unary.energy = energy
+    with pytest.raises(ValueError, match=message):
+        crf_2d().setUnary(unary)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_logistic_unary_needs_finite_numbers(value: float) -> None:
+    odd, plain = np.full((3, 2), value, np.float32), np.ones((2, 3), np.float32)
+    with pytest.raises(ValueError, match="L holds"):
+        dcrf.LogisticUnary(odd, plain)
+    with pytest.raises(ValueError, match="f holds"):
+        dcrf.LogisticUnary(plain, odd)
+
+
 def test_unaries_check_their_sizes() -> None:
     with pytest.raises(ValueError, match=r"the unary is \(2, 4\)"):
         crf_2d().setUnary(dcrf.ConstUnary(np.zeros((2, 4), np.float32)))
@@ -135,7 +163,10 @@ def test_unaries_check_their_sizes() -> None:
         dcrf.LogisticUnary(np.zeros((3, 2), np.float32), np.zeros((4, 9), np.float32))
 
 
-@pytest.mark.parametrize("value", [0, -1, np.nan, np.inf, 1e-40, (3, 0), "wide", (3,), None])
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, np.nan, np.inf, 1e-40, (3, 0), "wide", (3,), None, pytest.param(10**400, id="huge")],
+)
 def test_impossible_widths_are_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="sxy is"):
         crf_2d().addPairwiseGaussian(sxy=value, compat=3)
@@ -160,6 +191,7 @@ def test_widths_under_the_lattices_resolution_are_refused() -> None:
         (np.zeros(3), "compat is float64; an array must be float32"),
         (np.nan, "not finite"),
         (1e30, "over 1e[+]20"),
+        pytest.param(10**400, "compat is 1000*; it must be a number", id="huge"),
         ("strong", "compat is 'strong'; it must be a number"),
         (None, "not finite|must be a number"),
     ],
@@ -223,6 +255,13 @@ def test_impossible_grids_are_refused() -> None:
         dcrf.DenseCRF2D(2**20, 2**20, 2)
     with pytest.raises(TypeError):
         dcrf.DenseCRF("many", 2)  # type: ignore[arg-type]
+
+
+def test_further_arguments_are_left_aside_as_the_original_does() -> None:
+    crf = dcrf.DenseCRF2D(WIDTH, HEIGHT, LABELS, 99, "more")
+    crf.setUnaryEnergy(ENERGY)
+    np.testing.assert_array_equal(np.array(crf.inference(2)), np.array(crf_2d().inference(2)))
+    assert np.array(dcrf.DenseCRF(POINTS, LABELS, 99).inference(0)).shape == (LABELS, POINTS)
 
 
 def test_impossible_numbers_are_refused() -> None:

@@ -289,6 +289,23 @@ def test_script_errors_and_exits_come_through(tmp_path: Path) -> None:
     assert "NameError: name 'missing'" in failed.stderr
 
 
+def test_script_sees_the_file_name_that_python_gives(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text("import sys\nprint([__file__, sys.argv])")
+    for name in ("script.py", str(Path("..", tmp_path.name, "script.py"))):
+        outputs = [
+            subprocess.run(
+                [sys.executable, *module, name, "x"],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=60,
+                cwd=tmp_path,
+            ).stdout
+            for module in ([], ["-m", "atrous.crf.pydensecrf"])
+        ]
+        assert outputs[0] == outputs[1]
+
+
 def test_runner_without_a_script_explains_itself() -> None:
     assert run_script().returncode == 2
     assert "usage: python -m atrous.crf.pydensecrf SCRIPT" in run_script("--help").stdout

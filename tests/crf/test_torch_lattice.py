@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -217,7 +218,11 @@ def test_the_path_of_mps_devices_computes_the_same(monkeypatch: pytest.MonkeyPat
     [
         ({"probabilities": torch.rand(3, 4)}, r"probabilities are \(3, 4\); needed is \(K, H, W\)"),
         ({"probabilities": torch.rand(0, 9, 11)}, r"probabilities are \(0, 9, 11\)"),
-        ({"probabilities": torch.ones(3, 9, 11, dtype=torch.int64)}, "convert them to a float"),
+        ({"probabilities": torch.ones(3, 9, 11, dtype=torch.int64)}, "must be floats from 0 to 1"),
+        (
+            {"probabilities": torch.rand(3, 9, 11) - 1},
+            r"probabilities go down to -0\.\d+; .*softmax",
+        ),
         ({"probabilities": torch.rand(3, 5, 6)}, r"image is \(9, 11, 3\).*upsample"),
         ({"image": torch.zeros(9, 11, dtype=torch.uint8)}, r"needed is \(9, 11, 3\)"),
         ({"image": torch.zeros(9, 11, 3)}, "image is torch.float32; needed is uint8"),
@@ -236,6 +241,44 @@ def test_wrong_input_is_refused(change: dict[str, Any], message: str) -> None:
     arguments = {"probabilities": probabilities, "image": image, "params": MILD, **change}
     with pytest.raises(ValueError, match=message):
         refine_torch(**arguments)
+
+
+@pytest.mark.parametrize("has_gradient", [False, True])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p, i: ((255 * p).to(torch.uint8), i), "torch.uint8; .* divide by 255"),
+        (lambda p, i: (p.round().long(), i), "probabilities are torch.int64; they must be floats"),
+        (lambda p, i: (p > 0.5, i), "probabilities are torch.bool; they must be floats from 0"),
+        (lambda p, i: (p.to(torch.complex64), i), "probabilities are torch.complex64"),
+        (lambda p, i: (p - 0.5, i), r"probabilities go down to -0\.\d+; they must be from 0 to 1"),
+        (lambda p, i: (p.to_sparse(), i), r"torch.sparse_coo; it must be dense: .*\.to_dense\(\)"),
+        (lambda p, i: (p, i.to_sparse()), "image is torch.sparse_coo; it must be dense"),
+        (lambda p, i: (p, None), "image is None; it must be uint8 RGB from 0 to 255"),
+        (lambda p, i: (p, i.numpy().astype(object)), "image is object; it must be uint8 RGB"),
+        (lambda p, i: (p, i.numpy() / 255), "image is float64; it must be uint8 RGB from 0 to"),
+        (lambda p, i: (p, i.bfloat16()), "image is torch.bfloat16; it must be uint8 RGB from 0"),
+        (lambda p, i: (p, i.float().requires_grad_()), "image is torch.float32; it must be uint8"),
+    ],
+)
+def test_densecrf_refuses_tensors_as_it_does_arrays(
+    change: Callable[[Tensor, Tensor], Any], message: str, has_gradient: bool
+) -> None:
+    probabilities, image = change(*draw_scene(3))
+    if has_gradient and probabilities.is_floating_point():
+        probabilities.requires_grad_()
+    with pytest.raises(ValueError, match=message):
+        DenseCRF(MILD).refine(probabilities, image)
+
+
+@pytest.mark.parametrize("has_gradient", [False, True])
+def test_lazily_negated_tensors_are_refined(has_gradient: bool) -> None:
+    probabilities, image = draw_scene(3)
+    negated = torch.complex(torch.zeros_like(probabilities), -probabilities).conj().imag
+    assert negated.is_neg()
+    negated = negated.detach().requires_grad_(has_gradient)
+    refined = DenseCRF(MILD).refine(negated, image)
+    torch.testing.assert_close(refined, DenseCRF(MILD).refine(probabilities, image))
 
 
 def test_features_must_have_points_and_be_finite() -> None:

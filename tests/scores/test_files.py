@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
+import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +142,16 @@ def test_maps_of_an_image_without_classes_are_background(tmp_path: Path) -> None
     np.testing.assert_array_equal(scores.probabilities, np.ones((1, 1, 2)))
 
 
+@pytest.mark.parametrize("options", [{"background": 0.2}, {"background_power": 2}])
+def test_empty_dictionary_is_a_photo_of_background(tmp_path: Path, options: Any) -> None:
+    path = save(tmp_path / "a.npy", {})
+    scores = read_scores(path, (1, 2), **options)
+    assert scores.labels == (0,)
+    np.testing.assert_array_equal(scores.probabilities, np.ones((1, 1, 2)))
+    with pytest.raises(ValueError, match="holds dict; save an array"):
+        read_scores(path, **options)
+
+
 def test_background_is_added_to_plain_foreground_scores(tmp_path: Path) -> None:
     scores = read_scores(save(tmp_path / "a.npy", CAMS), background=0.2)
     assert scores.labels == (0, 1, 2)
@@ -166,6 +179,22 @@ ONES = np.ones(SHAPE, np.float32)
         (ONES * np.inf, {"logits": True}, "logits hold NaN or infinity"),
         ({"unary": ONES.astype(int)}, {}, "unary is int64"),
         ({"unary": 3}, {}, "'unary' is int; save it as an array"),
+        ({"unary": ONES, "step": [1, 2]}, {}, "step is list; save one finite positive number"),
+        ({"unary": ONES, "step": np.ones(2)}, {}, "step is ndarray; save one finite positive"),
+        ({"unary": ONES, "step": None}, {}, "step is NoneType; save one"),
+        ({"unary": ONES, "step": {}}, {}, "step is dict; save one"),
+        ({"unary": ONES, "step": True}, {}, "step is bool; save one"),
+        ({"unary": ONES, "step": 10**400}, {}, "step is 1000*; save one"),
+        ({"unary": ONES, "step": np.nan}, {}, "step is nan; save one finite"),
+        ({"unary": ONES, "step": np.inf}, {}, "step is inf; save one finite"),
+        ({"unary": ONES, "step": 0}, {}, "step is 0; save one finite"),
+        ({"unary": ONES, "step": np.float32(-1)}, {}, "step is -1.0; save one finite positive"),
+        ({"keys": [1], "cam": np.array(1.0)}, {"background": 1}, "'cam' is a single value; save"),
+        ({"keys": [1], "cam": [[[1.0]]]}, {"background": 1}, "'cam' is list; save it as an array"),
+        ({"keys": [[1], 2], "cam": ONES}, {"background": 1}, "'keys' is list; save an array or"),
+        ({"keys": {}, "cam": ONES}, {"background": 1}, "'keys' is dict; save an array or list of"),
+        ({1: [[1.0]]}, {"background": 1}, "1 is list; save it as an array"),
+        ({"probabilities": draw(), "names": [["x"]]}, {}, "'names' is list; save an array or list"),
         ({}, {}, "holds dict; save an array"),
         ("text", {}, "holds ndarray; save an array|scores have shape|holds str"),
         ({"a": ONES, "b": ONES}, {}, "holds 'a', 'b'; name the scores `probabilities`"),
@@ -189,6 +218,20 @@ def test_other_content_is_refused(tmp_path: Path, content: Any, options: Any, sa
         read_scores(path, (4, 5), **options)
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"unary": ONES, "step": 1j}, "step is complex; save one"),
+        ({"unary": ONES, "step": "1"}, "step is str; save one"),
+        ({"unary": ONES.astype("U")}, "'unary' is <U32; save an array of numbers"),
+        ({"1": ONES[0], "2": ONES[0].astype("M8[s]")}, "'2' is datetime64.*; save an array of"),
+    ],
+)
+def test_npz_files_of_other_types_are_refused(tmp_path: Path, content: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=rf"a\.npz: {says}"):
+        read_scores(save(tmp_path / "a.npz", content), background=1)
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.pkl: scores are read from \.npy and"):
         read_scores(tmp_path / "a.pkl")
@@ -207,6 +250,69 @@ def test_damaged_files_are_refused(tmp_path: Path, name: str) -> None:
         path.write_bytes(content[:cut])
         with pytest.raises(ValueError, match=f"{name}: "):
             read_scores(path)
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, zipfile.ZIP_DEFLATED])
+def test_damaged_streams_are_refused(tmp_path: Path, method: int) -> None:
+    path = save(tmp_path / "a.npy", draw())
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as archive:
+        archive.write(path, "probabilities.npy")
+    path = tmp_path / "a.npz"
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        content = bytearray(whole)
+        content[place : place + 3] = b"???"
+        path.write_bytes(content)
+        with contextlib.suppress(ValueError):  # a comment or a date may hold anything
+            read_scores(path)
+
+
+HEADER = "{'descr': '<f4', 'fortran_order': False, 'shape': %s}"
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        (HEADER % f"({2**70},)", r"48 bytes for an array of shape \(1180591620717411303424,\)"),
+        (HEADER % f"({2**40}, 2)", r"48 bytes for an array of shape \(1099511627776, 2\)"),
+        (HEADER % "(True, 3, 4)", r"48 bytes for an array of shape \(True, 3, 4\)"),
+        (HEADER % "(-1,)", r"48 bytes for an array of shape \(-1,\)"),
+        (HEADER[:-1] % "(1, 3, 4)", "damaged or cut short: .*EOF|Cannot parse header"),
+        ("{[1]:2}", "damaged or cut short: .*unhashable"),
+        ("{" * 900, ""),
+    ],
+)
+def test_damaged_headers_are_refused(tmp_path: Path, name: str, header: str, says: str) -> None:
+    path, text = tmp_path / name, header.encode()
+    content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(48)
+    says = says.replace("48 bytes", f"{len(content)} bytes")
+    if name == "a.npz":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("probabilities.npy", content)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name}: .*({says})"):
+        read_scores(path)
+
+
+@pytest.mark.parametrize("place", ["keys", "names", "step", "unary", "cam", 3])
+def test_repeated_doubling_is_refused_at_once(tmp_path: Path, place: Any) -> None:
+    value: list[Any] = [1.0]
+    for _ in range(60):  # written out, more than any machine holds
+        value = [value, value]
+    held: Any = {
+        "keys": {"cam": ONES},
+        "cam": {"keys": [1]},
+        "names": {"probabilities": draw()},
+        "step": {"unary": ONES},
+    }.get(place, {})
+    path = tmp_path / "a.npy"
+    save(path, {**held, place: value})
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=r"a\.npy: .*is list; save"):
+        read_scores(path, background=1 if place in ("keys", "cam", 3) else None)
+    assert time.perf_counter() - start < 10
 
 
 def test_hostile_file_is_refused_and_not_run(tmp_path: Path) -> None:

@@ -240,6 +240,37 @@ def test_repeated_doubling_takes_no_room() -> None:
     assert len(through(value)) == 2
 
 
+def doubled(first: Any) -> Any:
+    """Nest tuples that would take 2**60 places in print."""
+    value = (first,)
+    for _ in range(60):
+        value = (value, value)
+    return value
+
+
+def torch_call(place: int, value: Any) -> Call:
+    rebuild, arguments = torch.zeros(4).__reduce_ex__(2)  # type: ignore[misc]
+    return Call(rebuild, *arguments[:place], value, *arguments[place + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (Call(np.dtype, doubled("f4")), "a type stands|arrays of 'V' are not read"),
+        (array_of((1, doubled(1), np.dtype("f4"), False, b"")), "not made of whole numbers"),
+        (array_of((1, (1, doubled(1)), np.dtype("f4"), False, b"")), "not made of whole numbers"),
+        (array_of((1, (1,), doubled("f4"), False, b"")), "no attribute 'kind'"),
+        (Call(np.float32(1).__reduce__()[0], doubled("f4"), b"1234"), "number without a type"),
+        (torch_call(1, doubled(0)), "not made of whole numbers"),
+        (torch_call(2, doubled(4)), "not made of whole numbers"),
+        (torch_call(3, doubled(1)), "not made of whole numbers"),
+    ],
+)
+def test_repeated_doubling_is_refused_without_printing_it(value: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        through(value)
+
+
 def test_damaged_bytes_never_raise_anything_else() -> None:
     whole = pickle.dumps({"keys": torch.tensor([1, 2]), "cam": draw(2, 3, 4), 3: np.float32(1)})
     generator = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .batch import Failure, check_output, files_in, images_progress, make_output, report
-from .main import one_line
+from .main import DEBUG_VARIABLE, one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -229,6 +229,8 @@ def run(
                 error = future.exception()
                 if isinstance(error, (ValueError, OSError, MemoryError)):
                     reasons[work[future]] = one_line(error)
+                elif isinstance(error, Exception) and not os.environ.get(DEBUG_VARIABLE):
+                    reasons[work[future]] = f"{type(error).__name__}: {one_line(error)}"
                 elif error is not None:
                     raise error
                 advance()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .kernel import MeanField, check_reach, choose_threads, expand, ranges
-from .params import CRFParams
+from .params import CRFParams, check_floats, check_lowest, is_number
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,9 +64,9 @@ class DenseCRF:
             raise ValueError(f"params is {params!r}; it must be a CRFParams")
         if accuracy not in ("lattice", "high"):
             raise ValueError(f"accuracy is {accuracy!r}; it must be 'lattice' or 'high'")
-        if not 0 <= prune_below <= 1:
+        if not (is_number(prune_below) and 0 <= prune_below <= 1):
             raise ValueError(
-                f"prune_below is {prune_below}; it is a probability, 0 (keep all) to 1"
+                f"prune_below is {prune_below!r}; it is a probability, 0 (keep all) to 1"
             )
         if threads is not None and (not isinstance(threads, int) or threads < 1):
             raise ValueError(f"threads is {threads!r}; it must be None or a whole number from 1")
@@ -199,8 +199,16 @@ class DenseCRF:
 
     def _refine_tensor(self, probabilities: Tensor, image: Any) -> Tensor:
         torch: Any = sys.modules["torch"]
+        check_floats(probabilities.dtype, is_float=probabilities.is_floating_point())
         if not _is_tensor(image):
-            image = torch.from_numpy(np.array(image)).to(probabilities.device)
+            photo = np.array(image)
+            _check_image_type(photo.dtype if image is not None else None, photo.dtype == np.uint8)
+            image = torch.from_numpy(photo).to(probabilities.device)
+        _check_image_type(image.dtype, image.dtype == torch.uint8)
+        for name, tensor in (("probabilities", probabilities), ("image", image)):
+            if tensor.layout != torch.strided:
+                raise ValueError(f"{name} is {tensor.layout}; it must be dense: {name}.to_dense()")
+        probabilities = probabilities.resolve_neg()  # numpy and our kernels know no lazy minus
         has_gradient = probabilities.requires_grad and torch.is_grad_enabled()
         if probabilities.device.type != "cpu" or image.device.type != "cpu" or has_gradient:
             lattice: Any = importlib.import_module(".torch_lattice", __package__)
@@ -239,11 +247,7 @@ def _potts(weight: float, channels: int, merged: int) -> FloatArray:
 
 def _check_probabilities(probabilities: ArrayLike) -> FloatArray:
     scores = np.asarray(probabilities)
-    if scores.dtype.kind != "f":
-        raise ValueError(
-            f"probabilities are {scores.dtype}; they must be floats from 0 to 1 "
-            "(uint8-quantised scores: divide by 255)"
-        )
+    check_floats(scores.dtype, is_float=scores.dtype.kind == "f")
     if scores.ndim != 3 or not scores.size:
         raise ValueError(
             f"probabilities are {_sizes(scores)}; they must be (K, H, W) with at least one class "
@@ -260,11 +264,7 @@ def _check_range(rows: FloatArray, threads: int) -> FloatArray:
     low = lows.min()
     if np.isnan(low):
         raise ValueError("probabilities hold NaN or infinite values; they must be from 0 to 1")
-    if low < 0:
-        raise ValueError(
-            f"probabilities go down to {low:g}; they must be from 0 to 1 "
-            "(logits: apply the softmax first)"
-        )
+    check_lowest(low)
     return high
 
 
@@ -281,17 +281,21 @@ def _check_image(image: ArrayLike, size_hw: tuple[int, ...]) -> NDArray[np.uint8
             "image[:, :, :3]; for other channels use "
             "atrous.crf.pydensecrf.densecrf.DenseCRF2D.addPairwiseBilateral"
         )
-    if photo.dtype != np.uint8:
-        raise ValueError(
-            f"image is {photo.dtype}; it must be uint8 RGB from 0 to 255, not normalised "
-            "(floats from 0 to 1: (255 * image).round().astype(np.uint8))"
-        )
+    _check_image_type(photo.dtype, photo.dtype == np.uint8)
     if photo.shape[:2] != tuple(size_hw):
         raise ValueError(
             f"image is {_sizes(photo[..., 0])} but probabilities are "
             f"{'x'.join(map(str, size_hw))}; resize the probabilities to the image first"
         )
     return np.ascontiguousarray(photo)
+
+
+def _check_image_type(dtype: object, is_uint8: bool) -> None:
+    if not is_uint8:
+        raise ValueError(
+            f"image is {dtype}; it must be uint8 RGB from 0 to 255, not normalised "
+            "(floats from 0 to 1: (255 * image).round().astype(np.uint8))"
+        )
 
 
 def _sizes(array: NDArray[Any]) -> str:

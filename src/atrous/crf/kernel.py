@@ -25,6 +25,7 @@ __all__ = [
 
 # float32 positions within the lattice are meaningless further out.
 MAX_REACH = 100_000
+MOST_THREADS = 4096
 
 
 def check_reach(name: str, width: float, farthest: float) -> None:
@@ -54,4 +55,4 @@ def choose_threads(threads: int | None) -> int:
         return threads
     process: Any = sys.modules.get("multiprocessing.process")
     in_worker = process is not None and process.parent_process() is not None
-    return 1 if in_worker else max_threads()
+    return 1 if in_worker else min(max_threads(), MOST_THREADS)

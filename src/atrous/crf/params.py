@@ -38,7 +38,7 @@ class CRFParams:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if not _is_number(value):
+            if not is_number(value):
                 raise ValueError(f"{field.name} is {value!r}; it must be a finite number")
             if field.name.endswith("_std"):
                 check_width(field.name, value)
@@ -66,7 +66,34 @@ def check_width(name: str, value: float) -> None:
         )
 
 
-def _is_number(value: object) -> bool:
+def check_floats(dtype: object, *, is_float: bool) -> None:
+    """Refuse probabilities of another type than a float.
+
+    Raises:
+        ValueError: Naming the type and what is needed.
+    """
+    if not is_float:
+        raise ValueError(
+            f"probabilities are {dtype}; they must be floats from 0 to 1 "
+            "(uint8-quantised scores: divide by 255)"
+        )
+
+
+def check_lowest(lowest: float) -> None:
+    """Refuse probabilities of which the lowest is negative.
+
+    Raises:
+        ValueError: Naming the lowest and what is needed.
+    """
+    if lowest < 0:
+        raise ValueError(
+            f"probabilities go down to {lowest:g}; they must be from 0 to 1 "
+            "(logits: apply the softmax first)"
+        )
+
+
+def is_number(value: object) -> bool:
+    """Say whether this is one finite real number."""
     try:
         return not isinstance(value, (str, bytes)) and math.isfinite(value)  # type: ignore[arg-type]
     except (TypeError, OverflowError):

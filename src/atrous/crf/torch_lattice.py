@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .params import CRFParams
+from .params import CRFParams, check_floats, check_lowest
 from .torch_simplex import find_neighbours, find_simplices
 
 ACCURACIES = ("lattice", "high")
@@ -89,8 +89,15 @@ class Lattice:
         device = features.device
         if device.type == "mps":  # sorting and searching int64 is incomplete there
             return Lattice.build(features.cpu(), ring=ring, dtype=dtype).to(device)
-        num_points = features.shape[0] * features.shape[1]
+        num_images, points = features.shape[:2]
+        num_points = num_images * points
+        # pydensecrf fills the last four points up with some at the origin: vertices without values.
+        fills_up = not ring and points % 4 != 0
+        features = F.pad(features, (0, 0, 0, 1)) if fills_up else features
         keys, weights, deltas = find_simplices(features, steps=2 if ring else 1)
+        keys, weights = (by.view(len(by), num_images, -1) for by in (keys, weights))
+        at_origin = keys[:, :, points:].flatten()
+        keys, weights = keys[:, :, :points].flatten(1), weights[:, :, :points].flatten(1)
         weights = weights.to(dtype) * (1 + 2.0 ** -features.shape[2]) ** -0.5
 
         ordered, order = keys.flatten().sort(stable=True)
@@ -99,8 +106,9 @@ class Lattice:
         ids = is_first.cumsum(0) - 1
         occupied = ordered[is_first]
         existing = occupied
-        if ring:
-            around = (occupied + delta for step in deltas for delta in (step, -step))
+        if ring or fills_up:
+            steps = deltas if ring else ()
+            around = [at_origin, *(occupied + delta for step in steps for delta in (step, -step))]
             existing = torch.cat([occupied, *around]).unique()
             ids = torch.searchsorted(existing, occupied)[ids]
         offsets = torch.searchsorted(ids, torch.arange(len(existing) + 1, device=device))
@@ -307,7 +315,8 @@ def refine_torch(
         As `probabilities`, float64 if they are, else float32; each pixel sums to 1.
 
     Raises:
-        ValueError: If shapes, types or devices do not match, or a probability is not finite.
+        ValueError: If shapes, types or devices do not match, or a probability is negative or not
+            finite.
     """
     _check_inputs(probabilities, image)
     if probabilities.ndim == 3:
@@ -367,8 +376,7 @@ def _check_inputs(probabilities: Tensor, image: Tensor) -> None:
     if probabilities.ndim not in (3, 4) or 0 in probabilities.shape:
         shape = tuple(probabilities.shape)
         raise ValueError(f"probabilities are {shape}; needed is (K, H, W) or (N, K, H, W)")
-    if not probabilities.is_floating_point():
-        raise ValueError(f"probabilities are {probabilities.dtype}; convert them to a float type")
+    check_floats(probabilities.dtype, is_float=probabilities.is_floating_point())
     *batch, _, height, width = probabilities.shape
     if tuple(image.shape) != (*batch, height, width, 3):
         raise ValueError(
@@ -384,3 +392,4 @@ def _check_inputs(probabilities: Tensor, image: Tensor) -> None:
         )
     if not bool(probabilities.isfinite().all()):
         raise ValueError("probabilities hold NaN or infinity; mend the network's output first")
+    check_lowest(probabilities.detach().amin().item())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
+import math
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -14,13 +18,28 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from . import probabilities as to
-from .pickled import read_pickled
+from .pickled import NUMBERS, read_pickled
 from .probabilities import Scores
 
 SUFFIXES = frozenset((".npy", ".npz"))
 
 # Class activation maps are saved at two sizes; the first has the photo's.
 MAP_NAMES = ("high_res", "cam")
+# What zip files and numpy's headers raise on damaged bytes, beside ValueError.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
+    SyntaxError,
+    EOFError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    RuntimeError,
+)
 
 
 def read_scores(
@@ -39,7 +58,7 @@ def read_scores(
       * `unary` and `step`, as `atrous segment --probabilities` writes: p = exp(-step * unary);
       * class activation maps of weakly supervised training: `keys` with `high_res` or `cam`, or one
         (H, W) map a class number. Class c of such a file has the label c + 1, and 0 is the
-        background.
+        background. With a background and `size_hw`, an empty dictionary is a photo of no class.
 
     A pickled dictionary is read without running what it asks for; torch's tensors in it count as
     arrays.
@@ -60,10 +79,13 @@ def read_scores(
     path = Path(path)
     try:
         content = _load(path)
+        has_background = background is not None or background_power is not None
+        if has_background and size_hw is not None and isinstance(content, dict) and not content:
+            content = {"keys": [], "cam": np.zeros((0, *size_hw), np.float32)}
         values, classes, step = _find(content)
         values = _check_shape(values, size_hw)
         names = _names(content, len(values))
-        if background is not None or background_power is not None:
+        if has_background:
             found = to.with_background(
                 values, background=background, background_power=background_power
             )
@@ -91,22 +113,27 @@ def _load(path: Path) -> Any:
     try:
         if path.suffix.lower() == ".npy":
             with path.open("rb") as file:
-                return _load_npy(file)
+                return _load_npy(file, path.stat().st_size)
         with zipfile.ZipFile(path) as archive:
             return {
-                name.removesuffix(".npy"): _load_npy(archive.open(name))
-                for name in archive.namelist()
+                info.filename.removesuffix(".npy"): _load_npy(archive.open(info), info.file_size)
+                for info in archive.infolist()
             }
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (*_DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # it cannot be opened; what is found inside names no file
         raise ValueError(f"damaged or cut short: {error}") from error
 
 
-def _load_npy(file: IO[bytes]) -> Any:
+def _load_npy(file: IO[bytes], size: int) -> Any:
     version = npy.read_magic(file)
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    _, _, dtype = read_header(file)
+    shape, _, dtype = read_header(file)
     if dtype.hasobject:
         return read_pickled(cast("Any", file))
+    # numpy takes True for 1 and -1 for "all there is".
+    if any(isinstance(n, bool) or n < 0 for n in shape) or math.prod(shape) * dtype.itemsize > size:
+        raise ValueError(f"damaged or cut short: {size} bytes for an array of shape {shape}")
     file.seek(0)
     return npy.read_array(file, allow_pickle=False)
 
@@ -119,14 +146,15 @@ def _find(content: Any) -> tuple[NDArray[Any], list[int] | None, float | None]:
         raise ValueError(f"holds {type(content).__name__}; save an array or a dict of arrays")
     held = cast("Mapping[Any, Any]", content)
     if "unary" in held:
-        return _array(held, "unary"), None, float(held.get("step", 1))
+        return _array(held, "unary"), None, _step(held.get("step", 1))
     for name in MAP_NAMES:
         if name in held and "keys" in held:
-            return _array(held, name), _classes(held["keys"], len(held[name])), None
+            maps = _array(held, name)
+            return maps, _classes(held["keys"], len(maps)), None
     if "probabilities" in held:
         return _array(held, "probabilities"), None, None
     if all(isinstance(key, int) or str(key).isdecimal() for key in held):
-        maps = [np.asarray(value) for value in held.values()]
+        maps = [_array(held, key) for key in held]
         if len({m.shape for m in maps}) != 1:
             raise ValueError("the maps of its classes differ in size")
         return np.stack(maps), _classes([int(key) for key in held], len(maps)), None
@@ -138,16 +166,39 @@ def _find(content: Any) -> tuple[NDArray[Any], list[int] | None, float | None]:
 
 
 def _array(held: Mapping[Any, Any], name: Any) -> NDArray[Any]:
-    if not isinstance(held[name], np.ndarray):
-        raise ValueError(f"{name!r} is {type(held[name]).__name__}; save it as an array")
-    return held[name]
+    value = held[name]
+    if not isinstance(value, np.ndarray):
+        raise ValueError(f"{name!r} is {type(value).__name__}; save it as an array")
+    if not value.ndim or value.dtype.kind not in NUMBERS:
+        kind = value.dtype if value.ndim else "a single value"
+        raise ValueError(f"{name!r} is {kind}; save an array of numbers")
+    return value
+
+
+def _step(value: Any) -> float:
+    """Check the step of a unary; float32 must hold it."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"step is {type(value).__name__}; save one finite positive number")
+    limits = np.finfo(np.float32)
+    if not float(limits.tiny) <= value <= float(limits.max):  # float(): 10**400 is compared as well
+        raise ValueError(f"step is {value}; save one finite positive number")
+    return float(value)
+
+
+def _is_flat(value: Any, *kinds: type) -> bool:
+    """Say whether this is a list without lists in it: nested ones can grow without end."""
+    return isinstance(value, (list, tuple)) and all(isinstance(item, kinds) for item in value)
 
 
 def _classes(keys: Any, count: int) -> list[int]:
     """Check that the numbers of foreground classes are whole, different and as many as maps."""
+    if not isinstance(keys, np.ndarray) and not _is_flat(keys, int, float):
+        raise ValueError(f"'keys' is {type(keys).__name__}; save an array or list of whole numbers")
     numbers = np.asarray(keys)
     if numbers.size == 0:
-        numbers = numbers.astype(int)
+        numbers = np.zeros(numbers.shape, int)
     if (
         numbers.shape != (count,)
         or numbers.dtype.kind not in "ui"
@@ -179,7 +230,11 @@ def _check_shape(values: NDArray[Any], size_hw: tuple[int, int] | None) -> NDArr
 
 
 def _names(content: Any, count: int) -> tuple[str, ...] | None:
-    if not isinstance(content, Mapping) or "names" not in content:
+    names: Any = content.get("names") if isinstance(content, Mapping) else None
+    if names is None:
         return None
-    names = tuple(str(name) for name in np.ravel(cast("Any", content["names"])))
-    return names if len(names) == count else None
+    if isinstance(names, np.ndarray):
+        names = names.ravel()
+    elif not _is_flat(names, str):
+        raise ValueError(f"'names' is {type(names).__name__}; save an array or list of text")
+    return tuple(map(str, names)) if len(names) == count else None

@@ -99,9 +99,10 @@ class _Dtype(_Record):
     """A numpy dtype: its code, and a state that begins with version and byte order."""
 
     def build(self, built: dict[int, Any]) -> np.dtype[Any]:
-        dtype = np.dtype(self.given[0] if isinstance(self.given[0], str) else "V")
+        code = self.given[0] if isinstance(self.given[0], str) else "V"
+        dtype = np.dtype(code)
         if dtype.kind not in f"{NUMBERS}O":
-            raise ValueError(f"arrays of {self.given[0]!r} are not read here, numbers are")
+            raise ValueError(f"arrays of {code!r} are not read here, numbers are")
         return dtype.newbyteorder(">") if self.state and self.state[1] == ">" else dtype
 
 
@@ -113,7 +114,7 @@ class _Array(_Record):
         dtype, content = _build(dtype, built), _build(content, built)
         if dtype.kind == "O":
             return content[0] if shape == () else list(content)
-        data = _to_bytes(content)
+        data, shape = _to_bytes(content), _whole(shape)
         if len(data) != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"{len(data)} bytes for an array of shape {shape} and type {dtype}")
         return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
@@ -124,6 +125,8 @@ class _Scalar(_Record):
 
     def build(self, built: dict[int, Any]) -> Any:
         dtype, content = (_build(value, built) for value in self.given)
+        if not isinstance(dtype, np.dtype):
+            raise ValueError("a number without a type")
         return np.frombuffer(_to_bytes(content), dtype, 1)[0].item()
 
 
@@ -137,6 +140,8 @@ class _Storage(_Record):
     def build(self, built: dict[int, Any]) -> NDArray[Any]:
         file = io.BytesIO(_to_bytes(self.given[0]))
         *_, description, _ = (_Unpickler(file).load() for _ in range(5))
+        if description[1] not in STORAGES.values():
+            raise ValueError("a storage without a type")
         dtype = np.dtype(description[1])
         count = int.from_bytes(file.read(8), "little")
         return np.frombuffer(file.read(), dtype, count)
@@ -147,7 +152,7 @@ class _Tensor(_Record):
 
     def build(self, built: dict[int, Any]) -> NDArray[Any]:
         storage, offset, size, stride = (_build(value, built) for value in self.given[:4])
-        if not all(isinstance(n, int) and n >= 0 for n in (offset, *size, *stride)):
+        if min(_whole((offset, *size, *stride))) < 0:
             raise ValueError(f"a tensor of size {size} with strides {stride} from {offset}")
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         if 0 in size:
@@ -203,6 +208,13 @@ def _build(node: Any, built: dict[int, Any]) -> Any:
             value = tuple(value) if isinstance(node, tuple) else value
         built[id(node)] = value
     return built[id(node)]
+
+
+def _whole(numbers: Any) -> tuple[int, ...]:
+    """Refuse all but whole numbers; to print nested lists, as they are, could take for ever."""
+    if not isinstance(numbers, tuple) or not all(isinstance(n, int) for n in numbers):
+        raise ValueError("a size that is not made of whole numbers")
+    return numbers
 
 
 def _to_bytes(content: Any) -> bytes:

@@ -18,9 +18,10 @@ def run_script(script: str, arguments: list[str]) -> None:
     sys.path[:1] = [str(Path(script).resolve().parent), str(Path(__file__).with_name("stand_in"))]
     sys.argv = [script, *arguments]
     install_as_pydensecrf()
-    code = compile(Path(script).read_bytes(), script, "exec")
+    path = Path.cwd() / script  # `..` stays in it, as python leaves it
+    code = compile(path.read_bytes(), str(path), "exec")
     main = ModuleType("__main__")
-    main.__file__ = script
+    main.__file__ = str(path)
     sys.modules["__main__"] = main
     exec(code, main.__dict__)
 

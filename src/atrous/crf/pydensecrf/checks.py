@@ -50,12 +50,12 @@ def widths(name: str, value: Any, count: int) -> FloatArray:
     return stds[:count].astype(np.float32)
 
 
-def energies(name: str, value: Any) -> FloatArray:
+def energies(name: str, value: Any, *, finite: bool = False) -> FloatArray:
     """Return (C, N) energies from (C, N) or (C, H, W), in any memory order.
 
     Raises:
         ValueError: If they are not float32 or float16, have another number of dimensions, hold NaN
-            or -infinity, or there are none.
+            or -infinity (with `finite`, infinity as well), or there are none.
     """
     array = np.asarray(value)
     if value is None or array.dtype.type not in (np.float32, np.float16):
@@ -72,7 +72,10 @@ def energies(name: str, value: Any) -> FloatArray:
     lowest = array.min()
     if not lowest > -np.inf:
         raise ValueError(f"{name} holds {lowest}; energies must be numbers over -infinity")
-    if lowest < -MAX_ENERGY or array.max() > MAX_ENERGY:
+    highest = array.max()
+    if finite and highest == np.inf:
+        raise ValueError(f"{name} holds inf; it must hold finite numbers")
+    if lowest < -MAX_ENERGY or highest > MAX_ENERGY:
         array = np.clip(array, -MAX_ENERGY, MAX_ENERGY)
     return array
 
@@ -128,5 +131,5 @@ def reach(array: NDArray[Any]) -> float:
 def _numbers(name: str, value: ArrayLike, dtype: type[np.floating[Any]]) -> NDArray[Any]:
     try:
         return np.asarray(value, dtype)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"{name} is {value!r}; it must be a number or numbers") from None

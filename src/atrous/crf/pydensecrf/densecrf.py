@@ -92,7 +92,8 @@ class LogisticUnary(Unary):
     """
 
     def __init__(self, L: ArrayLike, f: ArrayLike) -> None:
-        coefficients, values = checks.energies("L", L), checks.energies("f", f)
+        coefficients = checks.energies("L", L, finite=True)
+        values = checks.energies("f", f, finite=True)
         if coefficients.shape[1] != len(values):
             raise ValueError(
                 f"L is {coefficients.shape} and f is {values.shape}; they must be "
@@ -116,7 +117,7 @@ class DenseCRF:
         ValueError: If one is not positive.
     """
 
-    def __init__(self, nvar: int, nlabels: int) -> None:
+    def __init__(self, nvar: int, nlabels: int, *_: object) -> None:  # the original takes more, too
         self._allocate(
             checks.whole("nvar", nvar, least=1), checks.whole("nlabels", nlabels, least=1), 0, 0
         )
@@ -133,11 +134,12 @@ class DenseCRF:
         """Set the unary from a `ConstUnary` or `LogisticUnary`, which may serve again.
 
         Raises:
-            ValueError: If there is none, or its size is not the CRF's.
+            ValueError: If there is none, its energy is no float32 array, or its size is not the
+                CRF's.
         """
         if not isinstance(u, Unary) or u.energy is None:
             raise ValueError(f"u is {u!r}; it must be a ConstUnary or a LogisticUnary")
-        self._set_energy(u.energy)
+        self._set_energy(checks.energies("u.energy", u.energy))
 
     def setUnaryEnergy(self, u: ArrayLike, f: ArrayLike | None = None) -> None:
         """Set the unary to `u`, or to the product `u` `f` of a logistic regression.
@@ -291,7 +293,7 @@ class DenseCRF2D(DenseCRF):
         ValueError: If one is not positive.
     """
 
-    def __init__(self, w: int, h: int, nlabels: int) -> None:
+    def __init__(self, w: int, h: int, nlabels: int, *_: object) -> None:
         width, height = checks.whole("w", w, least=1), checks.whole("h", h, least=1)
         n_points = checks.whole("w h", width * height, least=1)
         n_labels = checks.whole("nlabels", nlabels, least=1)
