@@ -350,8 +350,9 @@ class Run:
         return path
 
     def _save(self, path: Path, model: nn.Module, report: Report | None) -> None:
-        is_fair = report is not None and describe_leak(self.entry({}), self.val_set) is None
-        metrics = name_scores(report, self.config.model.scales) if is_fair else {}
+        metrics = {}
+        if report is not None and describe_leak(self.entry({}), self.val_set) is None:
+            metrics = name_scores(report, self.config.model.scales)
         dtype = torch.float16 if self.config.output.half else torch.float32
         save_weights(path, model.state_dict(), self.entry(metrics), dtype=dtype)
 
