@@ -86,7 +86,7 @@ def test_grey_labels_of_few_bits_are_not_stretched(
 def test_label_file_with_colours_says_what_to_do(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "labels.tiff"
     Image.new(mode, (2, 2)).save(path)
-    with pytest.raises(ValueError, match=f"holds {mode} pixels, not class indices; save labels as"):
+    with pytest.raises(ValueError, match=f"holds {mode} pixels, not class indices; save the "):
         read_labels(path)
 
 

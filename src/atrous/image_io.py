@@ -38,6 +38,8 @@ UNARY_STEP = -math.log(LEAST_PROBABILITY) / 255
 
 IGNORE_COLOUR = (224, 224, 192)  # PASCAL VOC's colour of index 255
 
+SAVE_INDICES = "save the labels as palette or grey PNG, one index a pixel"
+
 # Pillow's decoders raise all of these on damaged bytes.
 _DECODING_ERRORS = (
     OSError,
@@ -77,8 +79,14 @@ def read_image(source: StrPath | Image.Image) -> NDArray[np.uint8]:
     return _to_rgb(_decode(path), str(path))
 
 
-def read_labels(path: StrPath) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def read_labels(
+    path: StrPath, *, rgb_remedy: str = SAVE_INDICES
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Read a label map as class indices, whatever colours the file's palette gives them.
+
+    Args:
+        path: A lossless file of one channel.
+        rgb_remedy: What the error says to do about a file that holds RGB colours.
 
     Returns:
         (H, W) uint8, or uint16 from a 16-bit file.
@@ -103,10 +111,8 @@ def read_labels(path: StrPath) -> NDArray[np.uint8] | NDArray[np.uint16]:
         indices = np.array(image)
         if indices.min() >= 0 and indices.max() <= 65535:
             return indices.astype(np.uint16)
-    raise ValueError(
-        f"{path} holds {image.mode} pixels, not class indices; save labels as palette or grey PNG, "
-        "one index a pixel (colours are mapped back with the data set's own table)"
-    )
+    remedy = rgb_remedy if image.mode in ("RGB", "RGBA") else SAVE_INDICES
+    raise ValueError(f"{path} holds {image.mode} pixels, not class indices; {remedy}")
 
 
 def write_labels(path: StrPath, labels: NDArray[Any], label_set: LabelSet) -> None:

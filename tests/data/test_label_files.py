@@ -57,7 +57,26 @@ def test_a_colour_of_no_class_is_named(tmp_path: Path) -> None:
 
 def test_rgb_masks_without_colours_say_how_to_give_them(tmp_path: Path) -> None:
     write_rgb(write_folder(tmp_path, "road", "tree"), [TREE, ROAD])
-    with pytest.raises(ValueError, match=r"a.png holds RGB pixels, not class indices; .*own table"):
+    with pytest.raises(
+        ValueError,
+        match=r"a.png holds RGB pixels, not class indices; give every class its colour in "
+        r"classes.txt, a line `name R G B`, or save the labels as palette or grey PNG, one ",
+    ):
+        load_dataset("folder", tmp_path, split="train")[0]
+
+
+def test_rgb_masks_without_a_list_of_classes_say_the_same(tmp_path: Path) -> None:
+    write_rgb(write_folder(tmp_path), [TREE, ROAD])
+    with pytest.raises(
+        ValueError, match="the first: .* give every class its colour in classes.txt"
+    ):
+        load_dataset("folder", tmp_path, split="train")
+
+
+def test_colours_do_not_help_masks_of_another_kind(tmp_path: Path) -> None:
+    path = write_folder(tmp_path, "road 128 64 128", "tree 0 128 0")
+    Image.new("LA", (8, 6)).save(path)
+    with pytest.raises(ValueError, match="holds LA pixels, not class indices; save the labels as"):
         load_dataset("folder", tmp_path, split="train")[0]
 
 

@@ -99,6 +99,29 @@ def test_a_missing_label_file_is_named(tmp_path: Path, name: str, lost: str) -> 
         load_dataset(name, tmp_path, split=usual_splits(name)[0])
 
 
+@pytest.mark.parametrize(
+    ("name", "spoilt"),
+    [
+        ("voc2012", "VOCdevkit/VOC2012/SegmentationClass/2007_000032.png"),
+        ("voc2012_aug", "VOCdevkit/VOC2012/SegmentationClass/t1.png"),
+        ("pascal_context", "59_context_labels/2008_000002.png"),
+        ("person_part", "pascal_person_part/pascal_person_part_gt/2008_000003.png"),
+        ("cityscapes", "gtFine/train/aachen/aachen_000000_000019_gtFine_labelIds.png"),
+        ("coco_stuff164k", "annotations/train2017/000000000009.png"),
+        ("ade20k", "ADEChallengeData2016/annotations/training/ADE_train_00000001.png"),
+        ("gta5", "labels/00001.png"),
+    ],
+)
+def test_labels_saved_as_colours_are_to_be_taken_from_the_archive(
+    tmp_path: Path, name: str, spoilt: str
+) -> None:
+    WRITERS[name](tmp_path)
+    write_photo(tmp_path / spoilt)
+    dataset = load_dataset(name, tmp_path, split=usual_splits(name)[0])
+    with pytest.raises(ValueError, match="holds RGB .*; take the palette or grey PNG of the data"):
+        list(dataset)
+
+
 @pytest.mark.parametrize("given", [".", "VOCdevkit", "VOCdevkit/VOC2012"])
 def test_any_folder_of_the_devkit_will_do(tmp_path: Path, given: str) -> None:
     write_voc2012(tmp_path)

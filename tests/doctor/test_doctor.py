@@ -50,8 +50,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def diagnose(root: Path, dataset: str = "folder") -> tuple[Examination, list[Finding]]:
-    examination = examine(dataset, root, splits=("train", "val"))
+def diagnose(
+    root: Path, dataset: str = "folder", *, most: int | None = None
+) -> tuple[Examination, list[Finding]]:
+    examination = examine(dataset, root, splits=("train", "val"), most=most)
     findings = judge(examination)
     assert all(finding.remedy for finding in findings)
     return examination, findings
@@ -145,7 +147,7 @@ def test_classes_that_training_never_shows_lower_scores(root: Path) -> None:
 def test_classes_that_are_nowhere_are_noted(root: Path) -> None:
     (root / "classes.txt").write_text("sky\nroad\ntree\nsea\nhill")
     finding = only(diagnose(root)[1], Level.NOTE)
-    assert finding.text == "2 of 5 classes are in no examined image: sea, hill."
+    assert finding.text == "2 of 5 classes never occur: sea, hill."
 
 
 def test_rare_classes_are_noted_with_their_share(root: Path) -> None:
@@ -246,6 +248,64 @@ def test_a_part_can_be_examined(root: Path) -> None:
     )
     assert examination.splits[0].examined == ["p0", "p4"]
     assert calls == [("train", 1, 2), ("train", 2, 2)]
+
+
+def test_classes_that_a_part_of_train_lacks_are_noted(root: Path) -> None:
+    for seed in (0, 4):  # the two that are read
+        write_pair(root, f"p{seed}", stripes(0, 1), seed=seed)
+    findings = diagnose(root, most=2)[1]
+    finding = only(findings, Level.NOTE)
+    assert finding.text == (
+        "val is scored on classes that train never shows in the 2 of 5 images read: tree."
+    )
+    assert finding.remedy.startswith("Leave out --images to be sure.")
+    assert verdict(findings) == "This data will train."
+
+
+def test_classes_that_all_of_train_lacks_lower_scores_in_a_part_of_val(root: Path) -> None:
+    for seed in range(5):
+        write_pair(root, f"p{seed}", stripes(0, 1), seed=seed)
+    list_split(root, "val", *(f"v{seed}" for seed in range(6)))
+    for seed in range(6):
+        write_pair(root, f"v{seed}", stripes(0, 1, 2), seed=10 + seed)
+    finding = only(diagnose(root, most=5)[1], Level.WARNING)
+    assert finding.text == "val is scored on classes that train never shows: tree."
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "text"),
+    [
+        (1, 1, "The labels of train hold a single class in the 2 of 5 images read: road."),
+        (0, 1, "2 of 2 label maps hold one class only in the 2 of 5 images read."),
+        (255, 255, "No pixel of train has a class in the 2 of 5 images read: all labels are void."),
+    ],
+)
+def test_what_a_part_of_the_label_maps_shows_is_noted(
+    root: Path, first: int, last: int, text: str
+) -> None:
+    write_pair(root, "p0", stripes(first), seed=0)
+    write_pair(root, "p4", stripes(last), seed=4)
+    findings = diagnose(root, most=2)[1]
+    assert text in [finding.text for finding in findings if finding.level is Level.NOTE]
+    assert not any(finding.level is Level.BREAKS for finding in findings)
+
+
+def test_a_share_of_void_in_a_part_is_noted(root: Path) -> None:
+    for seed in range(7):
+        labels = stripes(0, 1, 2)
+        labels[:150] = 255
+        write_pair(root, f"p{seed}", labels, seed=seed)
+    texts = {finding.text: finding.level for finding in diagnose(root, most=2)[1]}
+    assert texts == {
+        "46 % of train's pixels are void in the 2 of 5 images read.": Level.NOTE,
+        "46 % of val's pixels are void.": Level.WARNING,
+    }
+
+
+def test_classes_that_no_image_read_shows_are_counted_over_all_splits(root: Path) -> None:
+    (root / "classes.txt").write_text("sky\nroad\ntree\nsea\nhill")
+    finding = only(diagnose(root, most=2)[1], Level.NOTE)
+    assert finding.text == "2 of 5 classes never occur in the 4 of 7 images read: sea, hill."
 
 
 @pytest.mark.parametrize(

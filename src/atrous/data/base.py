@@ -233,14 +233,16 @@ def pair_files(
     *,
     images: Path,
     labels: Path,
+    label_end: str = "",
 ) -> list[Pair]:
-    """Pair files found before; the folders are for the message about those that are missing."""
+    """Pair files found before; folders and ending are for the message about missing ones."""
     missing = [f"{images / name}.*" for name in names if name not in image_of]
-    missing += [f"{labels / name}.*" for name in names if name not in labels_of]
+    missing += [f"{labels / name}{label_end}.*" for name in names if name not in labels_of]
     if missing:
         raise MissingFilesError(
             f"{len(missing)} file(s) of the split are missing, first {missing[0]}; every name "
-            f"needs an image in {images.name}/ and labels in {labels.name}/ with the same stem",
+            f"needs an image in {images.name}/ and labels in {labels.name}/ with the same stem"
+            + (f" and {label_end}" if label_end else ""),
             missing,
         )
     return [Pair(name, image_of[name], labels_of[name]) for name in names]

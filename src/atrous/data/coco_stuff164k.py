@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .base import Dataset, check_split, files_by_stem, find_folder, pair_files
 from .coco_stuff import COCO_STUFF
+from .label_files import read_archived
 
 FOLDERS = {"train": "train2017", "val": "val2017"}
 
@@ -26,4 +27,4 @@ def load_coco_stuff164k(root: Path, *, split: str) -> Dataset:
     labels = find_folder(root, f"annotations/{FOLDERS[split]}", f"stuffthingmaps/{FOLDERS[split]}")
     image_of, labels_of = files_by_stem(images), files_by_stem(labels, frozenset((".png",)))
     pairs = pair_files(list(image_of), image_of, labels_of, images=images, labels=labels)
-    return Dataset("coco_stuff164k", split, COCO_STUFF, pairs)
+    return Dataset("coco_stuff164k", split, COCO_STUFF, pairs, read_labels=read_archived)

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..image_io import read_labels
+from ..image_io import SAVE_INDICES
 from ..labels import IGNORE_INDEX, Colour, LabelSet, voc_palette
 from .base import Dataset, pair_by_name, read_split
-from .label_files import ColourReader
+from .label_files import ColourReader, IndexReader
 
 VOID = "void"
+read_indices = IndexReader(
+    f"give every class its colour in classes.txt, a line `name R G B`, or {SAVE_INDICES}"
+)
 
 
 def load_folder(root: Path, *, split: str) -> Dataset:
@@ -33,7 +36,8 @@ def load_folder(root: Path, *, split: str) -> Dataset:
     classes = root / "classes.txt"
     if not classes.is_file():
         names = _numbered_classes(root, split)
-        return Dataset("folder", split, LabelSet(names, voc_palette(len(names))), pairs)
+        label_set = LabelSet(names, voc_palette(len(names)))
+        return Dataset("folder", split, label_set, pairs, read_labels=read_indices)
     lines = [line.strip() for line in classes.read_text(encoding="utf-8-sig").splitlines()]
     lines = [line for line in lines if line]
     if not lines:
@@ -41,7 +45,7 @@ def load_folder(root: Path, *, split: str) -> Dataset:
     colours = _read_colours(classes, lines)
     if not colours:
         label_set = LabelSet(tuple(lines), voc_palette(len(lines)))
-        return Dataset("folder", split, label_set, pairs)
+        return Dataset("folder", split, label_set, pairs, read_labels=read_indices)
     known = [(name, colour) for name, colour in colours if name != VOID]
     label_set = LabelSet(tuple(name for name, _ in known), tuple(colour for _, colour in known))
     indices = {colour: index for index, (_, colour) in enumerate(known)}
@@ -73,7 +77,7 @@ def _numbered_classes(root: Path, split: str) -> tuple[str, ...]:
     highest, faults = 0, list[str]()
     for pair in pairs:
         try:
-            labels = read_labels(pair.labels)
+            labels = read_indices(pair.labels)
         except ValueError as error:
             faults.append(str(error))
         else:

@@ -20,6 +20,26 @@ LabelReader = Callable[[Path], NDArray[Any]]
 
 
 @dataclass(frozen=True)
+class IndexReader:
+    """Reads class indices.
+
+    Attributes:
+        rgb_remedy: What the error says to do about a file that holds RGB colours.
+    """
+
+    rgb_remedy: str
+
+    def __call__(self, path: Path) -> NDArray[Any]:
+        return read_labels(path, rgb_remedy=self.rgb_remedy)
+
+
+read_archived = IndexReader(
+    "take the palette or grey PNG of the data set's own archive, which holds one index a pixel"
+)
+"""Reads the indices that published archives hold."""
+
+
+@dataclass(frozen=True)
 class MatReader:
     """Reads the label map under these names in a .mat file."""
 
@@ -44,7 +64,7 @@ class MappedReader:
     """
 
     table: tuple[int, ...]
-    read: LabelReader = read_labels
+    read: LabelReader = read_archived
 
     def __call__(self, path: Path) -> NDArray[Any]:
         numbers = self.read(path)
@@ -63,12 +83,14 @@ class ColourReader:
 
     Attributes:
         colours: Index of every colour that may occur.
+        may_hold_indices: Whether palette and grey files hold indices; else they are colours too.
     """
 
     colours: Mapping[Colour, int]
+    may_hold_indices: bool = True
 
     def __call__(self, path: Path) -> NDArray[Any]:
-        if not _holds_colours(path):
+        if self.may_hold_indices and not _holds_colours(path):
             return read_labels(path)
         packed = read_image(path).astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
         known = sorted(

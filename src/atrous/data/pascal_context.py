@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..labels import LabelSet, voc_palette
 from .base import Dataset, files_by_stem, pair_files, read_names
-from .label_files import LabelReader, MappedReader, MatReader, read_labels
+from .label_files import LabelReader, MappedReader, MatReader, read_archived
 from .voc import find_devkit, list_file
 
 # The order of the authors' 59_labels.txt, in the spelling of their labels.txt; colours are VOC's.
@@ -54,7 +54,7 @@ def _find_labels(root: Path, devkit: Path) -> tuple[Path, str, LabelReader]:
     for base in (root, devkit.parent, devkit):
         _check_order(base / "59_labels.txt")
         if (base / "59_context_labels").is_dir():
-            return base / "59_context_labels", ".png", read_labels
+            return base / "59_context_labels", ".png", read_archived
         if (base / "trainval").is_dir() and (base / "labels.txt").is_file():
             table = _table_of_459(base / "labels.txt")
             reader = MappedReader(table, MatReader(("LabelMap",)))

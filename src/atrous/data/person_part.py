@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..labels import LabelSet, voc_palette
 from .base import Dataset, check_split, find_folder, pair_by_name, read_names
+from .label_files import read_archived
 from .voc import find_devkit
 
 PERSON_PART = LabelSet(
@@ -34,6 +35,5 @@ def load_person_part(root: Path, *, split: str) -> Dataset:
     listing = lists / f"{split}_id.txt"
     names = read_names(listing if listing.is_file() else lists / f"{split}.txt")
     labels = find_folder(base, "pascal_person_part_gt")
-    return Dataset(
-        "person_part", split, PERSON_PART, pair_by_name(names, devkit / "JPEGImages", labels)
-    )
+    pairs = pair_by_name(names, devkit / "JPEGImages", labels)
+    return Dataset("person_part", split, PERSON_PART, pairs, read_labels=read_archived)

@@ -13,6 +13,7 @@ from .base import (
     pair_by_name,
     read_names,
 )
+from .label_files import read_archived
 from .voc import VOC, find_devkit, list_file
 
 
@@ -29,7 +30,7 @@ def load_voc2012(root: Path, *, split: str) -> Dataset:
     devkit = find_devkit(root, 2012)
     names = read_names(list_file(devkit, "Segmentation", name="voc2012", split=split))
     pairs = pair_by_name(names, devkit / "JPEGImages", devkit / "SegmentationClass")
-    return Dataset("voc2012", split, VOC, pairs)
+    return Dataset("voc2012", split, VOC, pairs, read_labels=read_archived)
 
 
 def list_voc2012_photos(root: Path, *, split: str) -> Photos:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..image_io import read_labels
 from .base import Dataset, check_split, files_by_stem, pair_files, read_names
-from .label_files import BySuffix, MatReader
+from .label_files import BySuffix, MatReader, read_archived
 from .voc import VOC, find_devkit, list_file
 
-READER = BySuffix(((".png", read_labels), (".mat", MatReader(("GTcls", "Segmentation")))))
+READER = BySuffix(((".png", read_archived), (".mat", MatReader(("GTcls", "Segmentation")))))
 SBD_FOLDERS = (
     "benchmark_RELEASE/dataset", "SBD/benchmark_RELEASE/dataset", "sbd/dataset", "SBD", "sbd",
     "dataset",

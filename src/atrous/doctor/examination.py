@@ -68,6 +68,11 @@ class SplitFacts:
     )
 
     @property
+    def is_part(self) -> bool:
+        """Whether only some of its pairs were read."""
+        return len(self.examined) + len(self.faults) < len(self.names)
+
+    @property
     def void_share(self) -> float:
         """Share of all pixels that are of no class; 0 where nothing was read."""
         total = int(self.pixels.sum()) + self.void_pixels

@@ -88,34 +88,34 @@ def _of_classes(examination: Examination, label_set: LabelSet) -> list[Finding]:
         return []
     if np.count_nonzero(seen) < 2:
         what = label_set.names[int(np.argmax(seen))] if seen.any() else "nothing but void"
-        text = f"The labels of {train.name} hold a single class: {what}."
+        claim = f"The labels of {train.name} hold a single class"
         remedy = "A network learns nothing from it. Look at the overlays: were masks saved as 0/1?"
-        return [Finding(Level.BREAKS, text, remedy)]
+        return [_as_far_as_read([train], Level.BREAKS, claim, f": {what}.", remedy)]
     for split in (split for split in others if split.examined):
         unknown = np.flatnonzero((split.pixels > 0) & ~seen)
         if unknown.size:
             names = _some([label_set.names[i] for i in unknown])
-            text = f"{split.name} is scored on classes that {train.name} never shows: {names}."
-            remedy = "Their IoU will be 0. Move images with them to the training split."
-            findings.append(Finding(Level.WARNING, text, remedy))
-    everywhere = sum((split.pixels for split in others if split.examined), train.pixels)
-    absent = np.flatnonzero(everywhere == 0)
+            claim = f"{split.name} is scored on classes that {train.name} never shows"
+            remedy = "Such a class has an IoU of 0. Move images with it to the training split."
+            findings.append(_as_far_as_read([train], Level.WARNING, claim, f": {names}.", remedy))
+    read = [split for split in examination.splits if split.examined]
+    absent = np.flatnonzero(sum(split.pixels for split in read) == 0)
     if absent.size:
         names = _some([label_set.names[i] for i in absent])
-        text = f"{absent.size} of {label_set.num_classes} classes are in no examined image: {names}"
+        claim = f"{absent.size} of {label_set.num_classes} classes never occur"
         remedy = "Right where the data set has spare numbers; else check the class list's order."
-        findings.append(Finding(Level.NOTE, text + ".", remedy))
+        findings.append(_as_far_as_read(read, Level.NOTE, claim, f": {names}.", remedy))
     share = train.pixels / train.pixels.sum()
     rare = np.flatnonzero(seen & (share < RARE_SHARE))
     if rare.size:
         names = _some([f"{label_set.names[i]} ({_exact(float(share[i]))})" for i in rare])
-        text = f"Rare in {train.name}, below {percent(RARE_SHARE)} of the known pixels: {names}."
+        claim = f"Rare in {train.name}, below {percent(RARE_SHARE)} of the known pixels"
         remedy = "Weigh them up with loss.class_weight_power (0.3 to 0.5) in the recipe."
-        findings.append(Finding(Level.NOTE, text, remedy))
+        findings.append(_as_far_as_read([train], Level.NOTE, claim, f": {names}.", remedy))
     if train.flat_images > FLAT_SHARE * len(train.examined):
-        text = f"{train.flat_images} of {len(train.examined)} label maps hold one class only."
+        claim = f"{train.flat_images} of {len(train.examined)} label maps hold one class only"
         remedy = "Look at the overlays: masks may have lost their classes when they were saved."
-        findings.append(Finding(Level.WARNING, text, remedy))
+        findings.append(_as_far_as_read([train], Level.WARNING, claim, ".", remedy))
     return findings
 
 
@@ -149,21 +149,22 @@ def _of_leaks(examination: Examination) -> list[Finding]:
 def _of_void(split: SplitFacts, dataset: str) -> list[Finding]:
     findings: list[Finding] = []
     if split.examined and len(split.void_images) == len(split.examined):
-        text = f"No pixel of {split.name} has a class: all labels are void."
+        claim = f"No pixel of {split.name} has a class"
         remedy = "Check which number means unknown; labels of test sets are often kept back."
-        return [Finding(Level.BREAKS, text, remedy)]
+        return [_as_far_as_read([split], Level.BREAKS, claim, ": all labels are void.", remedy)]
     if split.void_images:
         text = f"{len(split.void_images)} image(s) of {split.name} hold nothing but void."
         remedy = "They teach nothing; label them or take them off the list."
         findings.append(Finding(Level.WARNING, text, remedy, tuple(split.void_images)))
     if split.void_share > LARGE_VOID_SHARE:
-        text = f"{percent(split.void_share)} of {split.name}'s pixels are void."
+        claim = f"{percent(split.void_share)} of {split.name}'s pixels are void"
         remedy = "Only the rest is learnt and scored. If a class was stored as 255, map it back."
-        findings.append(Finding(Level.WARNING, text, remedy))
+        findings.append(_as_far_as_read([split], Level.WARNING, claim, ".", remedy))
     if dataset.startswith("voc2012") and split.examined and not split.void_pixels:
-        text = f"{split.name} has no void pixel, where VOC outlines every object with 255."
+        claim = f"{split.name} has no void pixel"
+        rest = ", where VOC outlines every object with 255."
         remedy = "The files were probably converted and 255 became background; take VOC's own."
-        findings.append(Finding(Level.WARNING, text, remedy))
+        findings.append(_as_far_as_read([split], Level.WARNING, claim, rest, remedy))
     return findings
 
 
@@ -180,6 +181,18 @@ def _of_sizes(split: SplitFacts) -> list[Finding]:
         remedy = "Reading them limits the speed of training; store them smaller."
         findings.append(Finding(Level.NOTE, text, remedy))
     return findings
+
+
+def _as_far_as_read(
+    splits: Sequence[SplitFacts], level: Level, claim: str, rest: str, remedy: str
+) -> Finding:
+    """Claim what pairs that were not read could refute: where there are any, it is but a note."""
+    if not any(split.is_part for split in splits):
+        return Finding(level, claim + rest, remedy)
+    examined = sum(len(split.examined) for split in splits)
+    pairs = sum(len(split.names) for split in splits)
+    text = f"{claim} in the {examined} of {pairs} images read{rest}"
+    return Finding(Level.NOTE, text, f"Leave out --images to be sure. {remedy}")
 
 
 def _exact(share: float) -> str:
