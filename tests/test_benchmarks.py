@@ -49,6 +49,16 @@ def test_the_plot_is_drawn_from_the_results_that_are_kept(root: Path, tmp_path: 
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 
+def test_the_crf_in_torch_agrees_and_is_timed(root: Path, tmp_path: Path) -> None:
+    result = tmp_path / "torch.json"
+    script = [sys.executable, str(root / "benchmarks/crf_torch.py"), "--size=60x45"]
+    options = ["--batches=1,2", "--repeats=1", "--threads=1", f"--write={result}"]
+    subprocess.run([*script, *options], check=True, capture_output=True)
+    cases = json.loads(result.read_text())["cases"]
+    assert [case["batch"] for case in cases] == [1, 2, 1, 2]
+    assert all(case["max_difference"] < 1e-3 for case in cases)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # two processes that train EfficientNet-Lite0: minutes on two cores
 def test_training_is_compared_with_a_plain_loop_of_the_same_loss(

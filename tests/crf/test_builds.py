@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nanobind
 import numpy as np
 import pytest
 
@@ -41,6 +40,7 @@ def test_another_build_gives_the_same(root: Path, tmp_path: Path, options: tuple
     needed = ("cmake", "ninja", *("clang++" for option in options if "clang" in option))
     if missing := [name for name in needed if shutil.which(name) is None]:
         pytest.skip(f"needs {', '.join(missing)}")
+    nanobind = pytest.importorskip("nanobind")
     build = tmp_path / "build"
     nanobind_dir = f"-Dnanobind_DIR={nanobind.cmake_dir()}"
     python = f"-DPython_EXECUTABLE={sys.executable}"

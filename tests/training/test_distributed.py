@@ -78,8 +78,8 @@ def test_two_processes_give_the_weights_of_one(case, tree, pair, tmp_path):
 @pytest.mark.parametrize("case", two.CASES)
 def test_the_first_process_alone_writes(case, pair):
     assert sorted(p.name for p in (pair / case).iterdir()) == [
-        "best.safetensors", "checkpoint.pt", "environment.json", "evaluation.json", "log.jsonl",
-        "recipe.toml", "report.html", "small.safetensors",
+        "best.safetensors", "checkpoint.pt", "environment.json", "evaluation.json",
+        "files.json", "log.jsonl", "recipe.toml", "report.html", "small.safetensors",
     ]  # fmt: skip
     assert [line["iteration"] for line in trees.logged(pair / case)] == [1, 2, 2]
 
