@@ -271,6 +271,34 @@ def test_repeated_doubling_is_refused_without_printing_it(value: Any, says: str)
         through(value)
 
 
+KEY = b"K\x01\x85" + 60 * b"2\x86"  # 1 in a tuple, and 60 times the last one twice in another
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        b"}" + KEY + b"K\x02s",
+        b"}(K\x00K\x00" + KEY + b"K\x02u",
+        b"(" + KEY + b"K\x02d",
+        b"ccollections\nOrderedDict\n]" + KEY + b"K\x02\x86a\x85R",
+    ],
+)
+def test_keys_that_take_for_ever_to_hash_are_refused(items: bytes) -> None:
+    with pytest.raises(ValueError, match="has a tuple as a key; text and numbers are read"):
+        read_pickled(io.BytesIO(b"\x80\x02" + items + b"."))
+
+
+@pytest.mark.parametrize("value", [{1, 2}, frozenset({1, 2})])
+def test_sets_are_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="holds a set"):
+        through(value)
+
+
+def test_a_file_that_claims_to_hold_many_objects_takes_no_room() -> None:
+    claim = b"\x80\x02K\x01r\xff\xff\xff\x7f."  # one number, kept in place 2**31 - 1
+    assert read_pickled(io.BytesIO(claim)) == 1
+
+
 def test_damaged_bytes_never_raise_anything_else() -> None:
     whole = pickle.dumps({"keys": torch.tensor([1, 2]), "cam": draw(2, 3, 4), 3: np.float32(1)})
     generator = np.random.default_rng(0)

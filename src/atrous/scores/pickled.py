@@ -12,7 +12,8 @@ from __future__ import annotations
 import io
 import math
 import pickle
-from typing import Any, BinaryIO
+import struct
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -39,8 +40,10 @@ _DAMAGE = (
     TypeError,
     ValueError,
     ArithmeticError,
+    AssertionError,
     RuntimeError,
     MemoryError,
+    struct.error,
 )
 
 
@@ -163,6 +166,10 @@ class _Tensor(_Record):
         return as_strided(storage[offset:], size, steps, writeable=False).copy()
 
 
+def _dict(pairs: Any = ()) -> dict[Any, Any]:
+    return {_key(key): value for key, value in pairs}
+
+
 _NAMES: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Record,
     ("numpy", "dtype"): _Dtype,
@@ -172,14 +179,23 @@ _NAMES: dict[tuple[str, str], Any] = {
         for name, record in (("_reconstruct", _Array), ("scalar", _Scalar))
     },
     ("_codecs", "encode"): _Text,
-    ("collections", "OrderedDict"): dict,
+    ("collections", "OrderedDict"): _dict,
     ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
     ("torch.storage", "_load_from_bytes"): _Storage,
     **{("torch", name): dtype for name, dtype in STORAGES.items()},
 }
 
 
-class _Unpickler(pickle.Unpickler):
+_InPython: Any = pickle._Unpickler  # pyright: ignore[reportPrivateUsage]
+
+
+class _Unpickler(_InPython):
+    """The one of the standard library that is written in Python: its steps can be looked at.
+
+    The one in C reserves room for any number of objects that a file claims to hold, and hashes any
+    key; a tuple of doubled tuples takes for ever.
+    """
+
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         """Give the record that stands for a name."""
         if (module_name, global_name) not in _NAMES:
@@ -192,6 +208,44 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         """Give the description of a torch storage as it stands."""
         return pid
+
+    def _check_keys(self) -> None:
+        """Look at what is to become the items of a dictionary, keys and values by turns."""
+        for key in self.stack[::2]:
+            _key(key)
+
+    def load_setitem(self) -> None:
+        _key(self.stack[-2])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        self._check_keys()
+        super().load_setitems()
+
+    def load_dict(self) -> None:
+        self._check_keys()
+        super().load_dict()
+
+    def refuse_set(self) -> None:
+        raise _ForbiddenError("a pickle in it holds a set; save numpy arrays, or a dict of them")
+
+    dispatch: ClassVar = {
+        **_InPython.dispatch,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.DICT[0]: load_dict,
+        pickle.EMPTY_SET[0]: refuse_set,
+        pickle.FROZENSET[0]: refuse_set,
+    }
+
+
+def _key(key: Any) -> Any:
+    """Refuse keys that are neither text nor numbers."""
+    if not isinstance(key, (str, bytes, int, float, _Record)):
+        raise _ForbiddenError(
+            f"a dictionary in it has a {type(key).__name__} as a key; text and numbers are read"
+        )
+    return key
 
 
 def _build(node: Any, built: dict[int, Any]) -> Any:
