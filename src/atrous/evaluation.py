@@ -133,10 +133,8 @@ def describe_leak(entry: Entry, dataset: Dataset) -> str | None:
     shared = shared_splits(entry.trained_on, split)
     if not shared:
         return None
-    if dataset.name == "folder":  # of which everybody has another one
-        which = "if that was this folder, it holds"
-    else:
-        which = "which holds"
+    is_anyones = dataset.name == "folder"
+    which = "if that was this folder, it holds" if is_anyones else "which holds"
     return (
         f"{entry.name} was trained on {' and '.join(shared)}, {which} images of {split}: "
         "its scores there are too high to compare with anything"
