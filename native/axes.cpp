@@ -110,8 +110,8 @@ class PlaneWalker {
     return static_cast<std::int32_t>((key >> (bits_ * static_cast<int>(axis - 1))) & ((std::uint64_t{1} << bits_) - 1));
   }
 
-  // The digits, from the last: second axis, first axis, the others. Each of those two has a value that no vertex takes,
-  // so a step from the end of a line leads nowhere. The fields' spare bit makes the number fit.
+  // The digits, from the last: second axis, first axis, the others. Each has a value that no vertex takes, so a step
+  // from the end of a line leads nowhere. The fields' spare bit makes the number fit.
   void weigh_digits() {
     std::vector<std::size_t> digits{first_axis_ + 1, first_axis_};
     for (std::size_t axis = 0; axis < axes_; ++axis)

@@ -221,7 +221,7 @@ ATROUS_INLINE Vec<4> load_quad(const float* p) {
   return v;
 }
 
-// columns[k] of four vectors become lane k of the four that are returned in them.
+// Lane k of vector i becomes lane i of vector k.
 ATROUS_INLINE void transpose(Vec<4> (&v)[4]) {
 #if defined(ATROUS_SHUFFLES)
   const Vec<4> a = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5), b = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5);

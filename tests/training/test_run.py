@@ -306,8 +306,11 @@ def test_an_image_in_both_splits_is_refused(root, tmp_path):
 def test_weights_trained_on_trainval_carry_no_scores_of_val(root, tmp_path):
     (root / "splits/trainval.txt").write_text("\n".join(f"p{i}" for i in range(6)))
     config = recipe(root, data={"train_split": "trainval"}, optimizer={"iterations": 2})
+    said = []
     with pytest.warns(LeakWarning, match="trained on folder/trainval, if that was this"):
-        path = train(config, output=tmp_path, say=quiet)
+        path = train(config, output=tmp_path, say=said.append)
+    warned = [line for line in said if line.startswith("Warning: small was trained on folder/")]
+    assert len(warned) == 1
     entry = load_model(path)[1]
     assert (entry.trained_on, entry.metrics) == (("folder/trainval",), {})
 

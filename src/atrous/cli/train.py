@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -52,6 +54,7 @@ def command(
     Ctrl-C finishes the step and saves a checkpoint; --resume goes on from it. Several processes,
     one a GPU: torchrun --nproc-per-node N -m atrous train …; they share the recipe's batch.
     """
+    from ..evaluation import LeakWarning
     from ..training.config import load_recipe, override
     from ..training.distributed import is_first_process
     from ..training.run import train
@@ -66,11 +69,13 @@ def command(
         config = override(config, f"data.val_root={_quote(val_data)}")
     if tensorboard:
         config = override(config, "output.tensorboard=true")
-    if not sys.stdout.isatty() or not is_first_process():
-        train(config, output=output, device=device, resume=resume, say=click.echo)
-        return
-    with LiveLine() as line:
-        train(config, output=output, device=device, resume=resume, say=line.say, progress=line.show)
+    options: dict[str, Any] = {"output": output, "device": device, "resume": resume}
+    with warnings.catch_warnings(action="ignore", category=LeakWarning):  # the run says it once
+        if not sys.stdout.isatty() or not is_first_process():
+            train(config, say=click.echo, **options)
+            return
+        with LiveLine() as line:
+            train(config, say=line.say, progress=line.show, **options)
 
 
 def _quote(path: Path) -> str:

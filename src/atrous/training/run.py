@@ -143,7 +143,7 @@ class Run:
         self.folder = folder
         self.resume = resume
         self.processes = processes
-        self.say = say if processes.is_first else _say_nothing
+        self.say = say if processes.is_first else lambda _: None
         self.progress = progress if processes.is_first else None
         self.device = processes.place(check_device(device))
         self.train_set, self.val_set = open_data(config)
@@ -211,6 +211,8 @@ class Run:
             remove_partial_files(self.folder)
             is_last = self.iteration == self.config.optimizer.iterations
             log.rewind(self.iteration, is_unscored=is_last or self.owes_scores)
+            if leak := describe_leak(self.entry({}), self.val_set):
+                self.say(f"Warning: {leak}")
             if self.config.output.tensorboard:
                 self.board = Board(self.folder, first_iteration=self.iteration)
                 log.also = self.board.show_values
@@ -393,7 +395,3 @@ class Run:
         self.best_miou = state["best_miou"]
         self.owes_scores = state.get("owes_scores", False)
         self.before = tuple(state.get("before", ()))
-
-
-def _say_nothing(_text: str) -> None:
-    """What processes other than the first one say."""
