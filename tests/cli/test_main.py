@@ -115,6 +115,7 @@ def test_unknown_command_without_a_near_one_lists_them_all() -> None:
         (ValueError("scales is ();\n  give 1 first"), "Error: scales is (); give 1 first"),
         (FileNotFoundError(2, "No such file or directory", "a.jpg"), "Error: a.jpg: No such file"),
         (PermissionError(13, "Permission denied", b"out"), "Error: out: Permission denied"),
+        (FileExistsError(17, "File exists", "out"), "Error: out: File exists; a folder is needed"),
         (FileNotFoundError("a.jpg does not exist"), "Error: a.jpg does not exist"),
         (OSError(), "Error: OSError"),
         (MemoryError("the photo is too large"), "Error: the photo is too large"),

@@ -80,7 +80,10 @@ class LazyGroup(click.Group):
 def one_line(error: Exception) -> str:
     """Say what an exception says, on one line; an error of the system names its file first."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+        line = f"{os.fsdecode(error.filename)}: {error.strerror}"
+        if isinstance(error, (FileExistsError, NotADirectoryError)):
+            return f"{line}; a folder is needed there, so move that file or name another folder"
+        return line
     return " ".join(str(error).split()) or type(error).__name__
 
 
