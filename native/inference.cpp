@@ -1,4 +1,4 @@
-// The iterations: filter the marginals of all terms, then update every point.
+// The iterations: filter the marginals of all terms, then update every point. potts.cpp has those of Potts models.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -47,77 +47,6 @@ void MeanField::infer(int iterations, float* output, bool (*interrupted)()) {
     infer_potts(iterations, ratio, output, interrupted);
   } else {
     infer_general(iterations, output, interrupted);
-  }
-}
-
-void MeanField::infer_potts(int iterations, float ratio, float* output, bool (*interrupted)()) {
-  const Kernels& run = kernels();
-  const int channels = unary_channels_;
-  const std::uint32_t* order = order_.empty() ? nullptr : order_.data();
-  // Terms with parts take the marginals from the registers; for the others they are stored.
-  std::vector<Buffer<float>> sums(terms_.size());
-  bool has_parts = false, stores_marginals = false;
-  for (std::size_t t = 0; t < terms_.size(); ++t) {
-    const Lattice& lattice = terms_[t]->lattice;
-    (lattice.has_parts() ? has_parts : stores_marginals) = true;
-    if (lattice.has_parts()) sums[t] = Buffer<float>(lattice.part_sums.back() * channels);
-  }
-  Buffer<float> marginals(stores_marginals ? num_points_ * channels : 0);
-  Buffer<float> potts_sum;
-  float largest = 0.0f;
-  if (!terms_.empty()) {
-    potts_sum = Buffer<float>(num_points_);
-    potts_sum.fill(0.0f);
-    for (const auto& term : terms_) {
-      const float strength = term->strength;
-      for (std::size_t p = 0; p < num_points_; ++p) potts_sum[p] += strength * term->ones[p];
-    }
-    for (const float sum : potts_sum) largest = std::max(largest, std::fabs(sum));
-  }
-  largest *= std::max(1.0f, std::fabs(ratio));
-  std::vector<Buffer<float>> values;
-  std::vector<Splice> splices(terms_.size());
-  std::vector<float> strengths;
-  for (const auto& term : terms_) strengths.push_back(term->strength);
-  for (int iteration = 0; iteration <= iterations; ++iteration) {
-    const bool first = iteration == 0, last = iteration == iterations;
-    if (!first) filter_terms(marginals.data(), sums.data(), channels, values);
-    for (std::size_t t = 0; t < terms_.size() && !first; ++t)
-      splices[t] = terms_[t]->lattice.splice(values[t].data());
-    Stopwatch watch(timings_["slice"]);
-    PottsUpdate update{};
-    update.terms = splices.data();
-    update.strengths = strengths.data();
-    update.num_terms = first ? 0 : static_cast<int>(terms_.size());
-    update.log_unary = log_unary_.data();
-    update.log_unary_last = log_unary_last_.data();
-    update.potts_sum = first || terms_.empty() ? nullptr : potts_sum.data();
-    update.last_ratio = ratio;
-    // The unary's largest exponent is 0 and messages move it by `largest` at most: e^40 times all classes fits, and e^-40
-    // stands far above what channels without a class add, e^-75.
-    update.search_max = !(largest < 40.0f);
-    update.marginals = last || !stores_marginals ? nullptr : marginals.data();
-    update.output = last ? output : nullptr;
-    update.order = order;
-    update.channels = channels;
-    update.num_classes = num_classes_;
-    if (last || !has_parts) {
-      parallel_ranges(threads_, num_points_, kGrain,
-                      [&](std::size_t begin, std::size_t end) { run.update_potts(update, begin, end); });
-    } else {
-      parallel_ranges(threads_, num_points_, points_of_part(num_points_), [&](std::size_t begin, std::size_t end) {
-        std::vector<Scatter> scatters;
-        for (std::size_t t = 0; t < terms_.size(); ++t) {
-          const Lattice& lattice = terms_[t]->lattice;
-          if (lattice.has_parts()) scatters.push_back(begin_part(lattice, begin, sums[t].data(), channels));
-        }
-        PottsUpdate part = update;
-        part.scatters = scatters.data();
-        part.num_scatters = static_cast<int>(scatters.size());
-        run.update_potts(part, begin, end);
-      });
-    }
-    if (interrupted != nullptr && interrupted()) return;
   }
 }
 

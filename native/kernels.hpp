@@ -28,6 +28,8 @@ struct Splat {
   int channels;  // padded
 };
 
+constexpr int kUpdateBatch = 16;  // points that go through each step of an update together
+
 // Points that share few vertices add up where they stand: row `places[...]` of `sums` += weight * row of the point. The
 // sums belong to one part of the points, and one thread works on it.
 struct Scatter {
@@ -41,6 +43,26 @@ struct Slice {
   Splice splice;
   float* target;  // [points][row]
   int channels;   // padded
+};
+
+// Classes without a channel, as one class that hears no message: all that the channels do not name.
+struct Rest {
+  const float* log_unary;       // [points][row] of all classes
+  const float* log_unary_last;  // [points]
+  int channels;                 // padded, of these rows
+  float limit;                  // where the rest together stays below this, so does each of its classes
+  float* maxima;                // [channels + 1]: raised where it does not
+};
+
+struct RestUnary {
+  const float* log_unary;       // as in Rest
+  const float* log_unary_last;
+  int channels, num_classes;
+  const std::int32_t* heard;    // [num_heard]: classes with a channel, ascending
+  int num_heard, heard_channels;
+  float* few;                   // [points][heard_channels]: their unary
+  float* few_last;              // [points]: the logarithm of what the others add up to
+  float* scratch;               // [kUpdateBatch * channels]
 };
 
 // One mean-field update where every compatibility is Potts. The filtered classes of a point sum to a known number,
@@ -61,6 +83,25 @@ struct PottsUpdate {
   const std::uint32_t* order;   // internal place -> pixel; null where they are the same
   int channels;                 // padded
   int num_classes;
+  // Where the largest marginals are wanted: raised to those of these points, the last class's behind the others.
+  float* maxima;                // [channels + 1], or null
+  const Rest* rest;             // what the last class stands for, if it is no class; goes with `maxima`
+};
+
+// The same where the terms' values have channels for some of the classes only; the messages to the others are 0. Class
+// numbers ascend. `marginals` and `scatters` take rows of the classes that are sent on.
+
+constexpr int kMostHeard = 32;    // channels
+
+struct SparseUpdate {
+  PottsUpdate all;              // potts_sum is not used
+  const std::int32_t* heard;    // [num_heard]: the class of each channel of the values
+  int num_heard;
+  int heard_channels;           // padded
+  const std::int32_t* sent;     // [num_sent]
+  int num_sent;
+  int sent_channels;            // padded
+  float* scratch;               // [kUpdateBatch * all.channels + sent_channels]
 };
 
 // The energies of some points, class by class, on their way to the rows of the unary.
@@ -114,6 +155,9 @@ struct Kernels {
   void (*blur_line)(float* out, const float* center, const float* a, const float* b, std::size_t count);
   void (*slice)(const Slice&, std::size_t begin, std::size_t end);
   void (*update_potts)(const PottsUpdate&, std::size_t begin, std::size_t end);
+  void (*gather_rest)(const RestUnary&, std::size_t begin, std::size_t end);
+  // `heard_channels` is 4 to kMostHeard.
+  void (*update_sparse)(const SparseUpdate&, std::size_t begin, std::size_t end);
   // values = -log(clip(values, 1e-5, highest)) in place; none may be NaN.
   void (*energies)(float* values, float highest, std::size_t count);
   // False where an energy is NaN or -infinity, or all energies of a point are infinite.

@@ -102,7 +102,14 @@ void update_potts(const PottsUpdate& u, std::size_t begin, std::size_t end) {
   update_potts_long(u, begin, end);
 }
 
+void update_sparse(const SparseUpdate& u, std::size_t begin, std::size_t end) {
+  const int channels = u.heard_channels;
+#define ATROUS_CALL(N) update_sparse_rows<N>(u, begin, end)
+  ATROUS_FOR_CHANNELS(ATROUS_CALL)
+#undef ATROUS_CALL
+}
+
 }  // namespace
 
-const Kernels table = {ATROUS_SIMD_NAME, splat, scatter, blur, blur_line, slice, update_potts, energies, fill_unary,
-                       update_general};
+const Kernels table = {ATROUS_SIMD_NAME, splat, scatter, blur, blur_line, slice, update_potts, gather_rest, update_sparse,
+                       energies, fill_unary, update_general};

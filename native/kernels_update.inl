@@ -4,6 +4,12 @@ ATROUS_INLINE float max_of(float a, float b) { return a > b ? a : b; }
 
 ATROUS_INLINE float exponential_scalar(float x) { return lane(exponential<4>(splat_scalar<4>(x)), 0); }
 
+ATROUS_INLINE Vec<4> load_quad(const float* p) {
+  Vec<4> v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
+}
+
 template <int CHANNELS>
 ATROUS_INLINE void prefetch_slice(const Splice& term, std::size_t point) {
   const Index* vertices = term.vertices + point * term.corners;
@@ -20,12 +26,27 @@ ATROUS_INLINE void exponentiate(float* values, int count) {
   }
 }
 
+// A point's marginals of the classes that hear no message; `factor`: one over what all its classes add up to.
+ATROUS_INLINE void raise_rest(const Rest& rest, std::size_t p, float factor) {
+  const float* unary = rest.log_unary + p * rest.channels;
+  for (int c = 0; c < rest.channels; c += 4) {
+    const Vec<4> marginals = exponential<4>(load_quad(unary + c)) * factor;
+    const Vec<4> larger = select_greater<4>(marginals, load_quad(rest.maxima + c));
+    std::memcpy(rest.maxima + c, &larger, sizeof(larger));
+  }
+  float& last = rest.maxima[rest.channels];
+  last = max_of(last, exponential_scalar(rest.log_unary_last[p]) * factor);
+}
+
 // Rows that fit the registers: gathers of all terms, softmax and the new marginals in one go. A batch of points goes
 // through each step together: one point's chain of dependent operations would leave the processor waiting.
 template <int CHANNELS>
 void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end) {
-  constexpr int kBatch = 16;
+  constexpr int kBatch = kUpdateBatch;
   const int real = u.num_classes - 1;
+  Row<CHANNELS> maxima;
+  maxima.zero();
+  float maximum_of_last = 0.0f;
   alignas(64) float rows[kBatch * CHANNELS];
   alignas(64) float last[kBatch];
   for (int i = 0; i < kBatch; ++i) last[i] = 0.0f;
@@ -60,6 +81,9 @@ void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end)
       row.load(rows + i * CHANNELS);
       const float scale = 1.0f / (row.sum() + last[i]);
       row.scale(scale);
+      maxima.raise(row);
+      maximum_of_last = max_of(maximum_of_last, last[i] * scale);
+      if (u.rest != nullptr && last[i] * scale >= u.rest->limit) raise_rest(*u.rest, p, scale);
       if (u.marginals != nullptr) row.store(u.marginals + p * CHANNELS);
       for (int s = 0; s < u.num_scatters; ++s) scatter_row(u.scatters[s], row, p, CHANNELS);
       if (u.output != nullptr) {
@@ -70,6 +94,12 @@ void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end)
       }
     }
   }
+  if (u.maxima == nullptr) return;
+  Row<CHANNELS> before;
+  before.load(u.maxima);
+  maxima.raise(before);
+  maxima.store(u.maxima);
+  u.maxima[CHANNELS] = max_of(u.maxima[CHANNELS], maximum_of_last);
 }
 
 // Two classes: one channel, so points stand side by side in the vectors.
@@ -149,6 +179,20 @@ ATROUS_INLINE void softmax_in_place(float* row, int channels, float& last, bool 
   last *= scale;
 }
 
+// Stores the new marginals of a point where they are wanted.
+ATROUS_INLINE void hand_on(const PottsUpdate& u, const float* row, std::size_t p, int channels) {
+  if (u.marginals != nullptr) std::memcpy(u.marginals + p * channels, row, sizeof(float) * channels);
+  for (int s = 0; s < u.num_scatters; ++s) {
+    in_blocks(channels, [&](auto width, int c) ATROUS_LAMBDA {
+      Row<decltype(width)::value> part;
+      part.load(row + c);
+      Scatter shifted = u.scatters[s];
+      shifted.sums += c;
+      scatter_row(shifted, part, p, channels);
+    });
+  }
+}
+
 constexpr int kLongest = 4096;  // longest row that stands on the stack; the general update takes longer ones
 
 void update_potts_long(const PottsUpdate& u, std::size_t begin, std::size_t end) {
@@ -179,21 +223,128 @@ void update_potts_long(const PottsUpdate& u, std::size_t begin, std::size_t end)
     const float* unary = u.log_unary + p * channels;
     for (int c = 0; c < channels; ++c) row[c] += unary[c];
     softmax_in_place(row, channels, last, true, u.search_max);
-    if (u.marginals != nullptr) std::memcpy(u.marginals + p * channels, row, sizeof(float) * channels);
-    for (int s = 0; s < u.num_scatters; ++s) {
-      in_blocks(channels, [&](auto width, int c) ATROUS_LAMBDA {
-        Row<decltype(width)::value> part;
-        part.load(row + c);
-        Scatter shifted = u.scatters[s];
-        shifted.sums += c;
-        scatter_row(shifted, part, p, channels);
-      });
+    if (u.maxima != nullptr) {
+      for (int c = 0; c < channels; ++c) u.maxima[c] = max_of(u.maxima[c], row[c]);
+      u.maxima[channels] = max_of(u.maxima[channels], last);
     }
+    hand_on(u, row, p, channels);
     if (u.output != nullptr) {
       float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t(u.num_classes);
       for (int c = 0; c < real; ++c) out[c] = row[c];
       out[real] = last;
     }
+  }
+}
+
+// Few channels come in and go out; between them stand all classes.
+template <int CHANNELS>
+void update_sparse_rows(const SparseUpdate& sparse, std::size_t begin, std::size_t end) {
+  const PottsUpdate& u = sparse.all;
+  const int channels = u.channels, real = u.num_classes - 1;
+  const int heard = sparse.num_heard - (sparse.heard[sparse.num_heard - 1] == real);
+  const int sent = sparse.num_sent - (sparse.sent[sparse.num_sent - 1] == real);
+  float* rows = sparse.scratch;
+  float* target = rows + kUpdateBatch * channels;
+  float last[kUpdateBatch];
+  for (int i = 0; i < kUpdateBatch; ++i) last[i] = 0.0f;
+  for (int i = 0; i < kUpdateBatch * channels; ++i) rows[i] = 0.0f;
+  for (int k = 0; k < sparse.sent_channels; ++k) target[k] = 0.0f;
+  for (std::size_t first = begin; first < end; first += kUpdateBatch) {
+    const int count = static_cast<int>(end - first < kUpdateBatch ? end - first : kUpdateBatch);
+    for (int i = 0; i < count; ++i) {
+      const std::size_t p = first + i;
+      Row<CHANNELS> messages;
+      messages.zero();
+      for (int t = 0; t < u.num_terms; ++t) {
+        if (u.terms[t].is_far && p + 4 < end) prefetch_slice<CHANNELS>(u.terms[t], p + 4);
+        add_slice(messages, u.terms[t], u.strengths[t], p, CHANNELS);
+      }
+      alignas(64) float message[CHANNELS];
+      messages.store(message);
+      float* row = rows + i * channels;
+      std::memcpy(row, u.log_unary + p * channels, sizeof(float) * channels);
+      last[i] = u.log_unary_last[p];
+      for (int k = 0; k < heard; ++k) row[sparse.heard[k]] += message[k];
+      if (heard < sparse.num_heard) last[i] += u.last_ratio * message[heard];
+      if (u.search_max) {
+        float top = last[i];
+        for (int c = 0; c < real; ++c) top = max_of(top, row[c]);
+        for (int c = 0; c < channels; ++c) row[c] -= top;
+        last[i] -= top;
+      }
+    }
+    exponentiate<kWidest>(rows, kUpdateBatch * channels);
+    exponentiate<kWidest>(last, kUpdateBatch);
+    for (int i = 0; i < count; ++i) {
+      const std::size_t p = first + i;
+      float* row = rows + i * channels;
+      Vec<4> sum = splat_scalar<4>(0.0f);
+      for (int c = 0; c < channels; c += 4) sum = sum + load_quad(row + c);
+      const float scale = 1.0f / (sum_quad(sum) + last[i]);
+      for (int c = 0; c < channels; c += 4) {
+        const Vec<4> scaled = load_quad(row + c) * scale;
+        std::memcpy(row + c, &scaled, sizeof(scaled));
+      }
+      last[i] *= scale;
+      if (u.maxima != nullptr) {
+        for (int c = 0; c < channels; c += 4) {
+          const Vec<4> larger = select_greater<4>(load_quad(row + c), load_quad(u.maxima + c));
+          std::memcpy(u.maxima + c, &larger, sizeof(larger));
+        }
+        u.maxima[channels] = max_of(u.maxima[channels], last[i]);
+      }
+      if (u.output != nullptr) {
+        float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t(u.num_classes);
+        std::memcpy(out, row, sizeof(float) * real);
+        out[real] = last[i];
+        continue;
+      }
+      for (int k = 0; k < sent; ++k) target[k] = row[sparse.sent[k]];
+      if (sent < sparse.num_sent) target[sent] = last[i];
+      if (sparse.sent_channels != CHANNELS) {
+        hand_on(u, target, p, sparse.sent_channels);
+        continue;
+      }
+      Row<CHANNELS> result;
+      result.load(target);
+      if (u.marginals != nullptr) result.store(u.marginals + p * CHANNELS);
+      for (int s = 0; s < u.num_scatters; ++s) scatter_row(u.scatters[s], result, p, CHANNELS);
+    }
+  }
+}
+
+void gather_rest(const RestUnary& u, std::size_t begin, std::size_t end) {
+  const int heard = u.num_heard - (u.heard[u.num_heard - 1] == u.num_classes - 1);
+  float last[kUpdateBatch], sums[kUpdateBatch];
+  for (std::size_t first = begin; first < end; first += kUpdateBatch) {
+    const int count = static_cast<int>(end - first < kUpdateBatch ? end - first : kUpdateBatch);
+    for (int i = 0; i < kUpdateBatch; ++i) {
+      const std::size_t p = i < count ? first + i : first;
+      std::memcpy(u.scratch + i * u.channels, u.log_unary + p * u.channels, sizeof(float) * u.channels);
+      last[i] = u.log_unary_last[p];
+    }
+    for (int i = 0; i < count; ++i) {
+      float* few = u.few + (first + i) * u.heard_channels;
+      for (int k = 0; k < heard; ++k) few[k] = u.scratch[i * u.channels + u.heard[k]];
+      for (int k = heard; k < u.heard_channels; ++k) few[k] = k < u.num_heard ? last[i] : kLogPad;
+    }
+    exponentiate<kWidest>(u.scratch, kUpdateBatch * u.channels);
+    exponentiate<kWidest>(last, kUpdateBatch);
+    for (int i = 0; i < kUpdateBatch; ++i) {
+      float* row = u.scratch + i * u.channels;
+      for (int k = 0; k < heard; ++k) row[u.heard[k]] = 0.0f;
+      Vec<4> sum = splat_scalar<4>(0.0f);
+      for (int c = 0; c < u.channels; c += 4) sum = sum + load_quad(row + c);
+      sums[i] = sum_quad(sum) + (heard == u.num_heard ? last[i] : 0.0f);
+      sums[i] = max_of(sums[i], 1e-37f);
+    }
+    for (int i = 0; i < kUpdateBatch; i += kWidest) {
+      Vec<kWidest> x;
+      std::memcpy(&x, sums + i, sizeof(x));
+      x = logarithm<kWidest>(x);
+      std::memcpy(sums + i, &x, sizeof(x));
+    }
+    std::memcpy(u.few_last + first, sums, sizeof(float) * count);
   }
 }
 
@@ -213,12 +364,6 @@ void energies(float* values, float highest, std::size_t count) {
     std::memcpy(at, &x, sizeof(x));
     if (at == tail) std::memcpy(values + i, tail, sizeof(float) * size);
   }
-}
-
-ATROUS_INLINE Vec<4> load_quad(const float* p) {
-  Vec<4> v;
-  std::memcpy(&v, p, sizeof(v));
-  return v;
 }
 
 // Lane k of vector i becomes lane i of vector k.

@@ -1,4 +1,4 @@
-// The terms and what is prepared before the first iteration; unary.cpp and inference.cpp hold the rest.
+// The terms and what is prepared before the first iteration; unary.cpp, inference.cpp and potts.cpp hold the rest.
 #include "mean_field.hpp"
 
 #include <algorithm>

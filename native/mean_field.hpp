@@ -52,6 +52,7 @@ class MeanField {
 
  private:
   struct Term;
+  class PottsRun;
   void add_term(std::unique_ptr<Features> features, CompatibilityMatrix compatibility, Normalization normalization);
   void prepare();
   void build(Term& term);

@@ -268,6 +268,11 @@ struct Row {
       return total + tail.sum();
     }
   }
+  // Channel by channel the larger one.
+  ATROUS_MEMBER void raise(const Row& other) {
+    head = select_greater<kLanes>(other.head, head);
+    tail.raise(other.tail);
+  }
   // Four sums of every fourth channel: vectors are added as long as possible, lanes cost more.
   ATROUS_MEMBER Vec<4> quad() const {
     if constexpr (kLanes == 16) {
@@ -301,6 +306,7 @@ struct Row<0> {
   ATROUS_MEMBER void subtract(float) {}
   ATROUS_MEMBER void exponentiate() {}
   ATROUS_MEMBER float sum() const { return 0.0f; }
+  ATROUS_MEMBER void raise(const Row&) {}
   ATROUS_MEMBER Vec<4> quad() const { return splat_scalar<4>(0.0f); }
   ATROUS_MEMBER float max() const { return -1e38f; }
 };

@@ -234,6 +234,67 @@ def test_strong_repulsion_leaves_probabilities(
     assert np.allclose(q, expected, atol=max(TOLERANCE, 3e-6 * abs(strength)))
 
 
+# ---- classes that send no message while they are tiny everywhere ----
+
+
+@pytest.mark.parametrize("compatibility", ["scalar", "merged"])
+@pytest.mark.parametrize("widths", WIDTHS)
+@pytest.mark.parametrize(
+    ("num_classes", "loud"),
+    [(6, [2]), (9, [8]), (21, [0, 3, 4]), (21, [5, 20]), (40, list(range(0, 40, 2))), (81, [7, 80])],
+)
+def test_silent_classes_are_refined_as_loud_ones_are(
+    oracle: ModuleType, num_classes: int, loud: list[int], widths: str, compatibility: str
+) -> None:
+    (x_std, y_std), std, stds = WIDTHS[widths]
+    compat = COMPATIBILITIES[compatibility](num_classes)
+    is_silent = ~np.isin(np.arange(num_classes), loud)
+    unary = energies(num_classes) + 16 * is_silent[:, None].astype(np.float32)
+    field = on_grid(num_classes)
+    field.set_unary(unary)
+    field.add_positions(x_std, y_std, compat, 3)
+    field.add_image(photo(), std, std, f32(stds), compat, 3)
+    terms = [
+        oracle.Term(grid_features(x_std, y_std), compat, 3),
+        oracle.Term(image_features(photo(), std, stds), compat, 3),
+    ]
+    expected = oracle.infer(unary, terms, 4)
+    assert expected[is_silent].max() < 1e-4 / 2
+    marginals = field.infer(4)
+    assert np.allclose(marginals, expected, atol=TOLERANCE)
+    assert np.allclose(np.log(marginals), np.log(expected), atol=2e-3)
+
+
+@pytest.mark.parametrize("widths", WIDTHS)
+@pytest.mark.parametrize("num_classes", [6, 9, 21, 40])
+def test_silent_classes_come_back(oracle: ModuleType, num_classes: int, widths: str) -> None:
+    """Repulsion makes what was silent the likeliest class, back and forth."""
+    (x_std, y_std), std, stds = WIDTHS[widths]
+    compat = f32(-6.0).reshape(())
+    unary = 11 + 0.2 * energies(num_classes)
+    unary[1] -= 11
+    unary[3, : POINTS // 2] -= 5
+    field = on_grid(num_classes)
+    field.set_unary(unary)
+    field.add_positions(x_std, y_std, compat, 3)
+    field.add_image(photo(), std, std, f32(stds), compat, 3)
+    terms = [
+        oracle.Term(grid_features(x_std, y_std), compat, 3),
+        oracle.Term(image_features(photo(), std, stds), compat, 3),
+    ]
+    start = oracle.infer(unary, terms, 0)
+    came_back = False
+    for iterations in range(1, 6):
+        expected = oracle.infer(unary, terms, iterations)
+        came_back |= bool(((start.max(1) < 5e-5) & (expected.max(1) > 0.02)).any())
+        # a message of less than 1e-3 was left out, and repulsion enlarges what is missing
+        assert np.abs(field.infer(iterations) - expected).max() < 2.5e-4
+    assert came_back
+
+
+# ---- inputs ----
+
+
 def test_float_and_byte_images_are_the_same() -> None:
     results = []
     for image in (photo(), f32(photo())):
