@@ -83,9 +83,10 @@ struct PottsUpdate {
   const std::uint32_t* order;   // internal place -> pixel; null where they are the same
   int channels;                 // padded
   int num_classes;
-  // Where the largest marginals are wanted: raised to those of these points, the last class's behind the others.
+  // With more than two classes. The largest marginals: raised to those of these points, the last class's behind the others.
   float* maxima;                // [channels + 1], or null
-  const Rest* rest;             // what the last class stands for, if it is no class; goes with `maxima`
+  // What the last class stands for, if it is no class; goes with `maxima`, and with 4 to kMostHeard channels.
+  const Rest* rest;
 };
 
 // The same where the terms' values have channels for some of the classes only; the messages to the others are 0. Class

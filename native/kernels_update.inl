@@ -43,6 +43,7 @@ ATROUS_INLINE void raise_rest(const Rest& rest, std::size_t p, float factor) {
 template <int CHANNELS>
 void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end) {
   constexpr int kBatch = kUpdateBatch;
+  static_assert(kBatch % kWidest == 0, "whole vectors of points");
   const int real = u.num_classes - 1;
   Row<CHANNELS> maxima;
   maxima.zero();
@@ -179,6 +180,17 @@ ATROUS_INLINE void softmax_in_place(float* row, int channels, float& last, bool 
   last *= scale;
 }
 
+// Block by block, so that few large numbers do not round many small ones away.
+ATROUS_INLINE float sum_of(const float* row, int channels) {
+  float sum = 0.0f;
+  in_blocks(channels, [&](auto width, int c) ATROUS_LAMBDA {
+    Row<decltype(width)::value> part;
+    part.load(row + c);
+    sum += part.sum();
+  });
+  return sum;
+}
+
 // Stores the new marginals of a point where they are wanted.
 ATROUS_INLINE void hand_on(const PottsUpdate& u, const float* row, std::size_t p, int channels) {
   if (u.marginals != nullptr) std::memcpy(u.marginals + p * channels, row, sizeof(float) * channels);
@@ -211,15 +223,7 @@ void update_potts_long(const PottsUpdate& u, std::size_t begin, std::size_t end)
       add_slice_blocked(row, term, u.strengths[t], p, channels);
     }
     float last = u.log_unary_last[p];
-    if (u.potts_sum != nullptr) {
-      float total = 0.0f;
-      in_blocks(channels, [&](auto width, int c) ATROUS_LAMBDA {
-        Row<decltype(width)::value> part;
-        part.load(row + c);
-        total += part.sum();
-      });
-      last += u.last_ratio * (u.potts_sum[p] - total);
-    }
+    if (u.potts_sum != nullptr) last += u.last_ratio * (u.potts_sum[p] - sum_of(row, channels));
     const float* unary = u.log_unary + p * channels;
     for (int c = 0; c < channels; ++c) row[c] += unary[c];
     softmax_in_place(row, channels, last, true, u.search_max);
@@ -278,9 +282,7 @@ void update_sparse_rows(const SparseUpdate& sparse, std::size_t begin, std::size
     for (int i = 0; i < count; ++i) {
       const std::size_t p = first + i;
       float* row = rows + i * channels;
-      Vec<4> sum = splat_scalar<4>(0.0f);
-      for (int c = 0; c < channels; c += 4) sum = sum + load_quad(row + c);
-      const float scale = 1.0f / (sum_quad(sum) + last[i]);
+      const float scale = 1.0f / (sum_of(row, channels) + last[i]);
       for (int c = 0; c < channels; c += 4) {
         const Vec<4> scaled = load_quad(row + c) * scale;
         std::memcpy(row + c, &scaled, sizeof(scaled));
@@ -333,10 +335,7 @@ void gather_rest(const RestUnary& u, std::size_t begin, std::size_t end) {
     for (int i = 0; i < kUpdateBatch; ++i) {
       float* row = u.scratch + i * u.channels;
       for (int k = 0; k < heard; ++k) row[u.heard[k]] = 0.0f;
-      Vec<4> sum = splat_scalar<4>(0.0f);
-      for (int c = 0; c < u.channels; c += 4) sum = sum + load_quad(row + c);
-      sums[i] = sum_quad(sum) + (heard == u.num_heard ? last[i] : 0.0f);
-      sums[i] = max_of(sums[i], 1e-37f);
+      sums[i] = max_of(sum_of(row, u.channels) + (heard == u.num_heard ? last[i] : 0.0f), 1e-37f);
     }
     for (int i = 0; i < kUpdateBatch; i += kWidest) {
       Vec<kWidest> x;

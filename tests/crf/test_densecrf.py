@@ -142,6 +142,34 @@ def test_one_class_gives_ones_and_many_classes_work() -> None:
     np.testing.assert_allclose(refined.sum(0), 1, atol=1e-4)
 
 
+@pytest.mark.parametrize("params", [CRFParams(), CRFParams(5, 3, 3, 10, 80, 13)])
+def test_classes_that_send_no_message_equal_those_that_do(params: CRFParams) -> None:
+    """`stepInference` filters every class in every iteration."""
+    with np.load(GOLDEN) as file:
+        image = np.tile(file["img"], (2, 2, 1))  # several ranges of points
+    height, width = image.shape[:2]
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(21, height // 10, width // 10)).repeat(10, axis=1).repeat(10, axis=2)
+    logits[4:] -= 12
+    probabilities = softmax(2 * logits)
+    crf = dcrf.DenseCRF2D(width, height, 21)
+    crf.setUnaryEnergy(utils.unary_from_softmax(probabilities))
+    crf.addPairwiseGaussian(params.spatial_xy_std, params.spatial_weight)
+    crf.addPairwiseBilateral(
+        params.bilateral_xy_std, params.bilateral_rgb_std, image, params.bilateral_weight
+    )
+    q, one, other = crf.startInference()
+    for _ in range(params.iterations):
+        crf.stepInference(q, one, other)
+    expected = np.array(q).reshape(probabilities.shape)
+    refined = DenseCRF(params).refine(probabilities, image)
+    assert expected[4:].max() < 1e-4
+    np.testing.assert_array_equal(refined.argmax(0), expected.argmax(0))
+    assert np.abs(refined - expected).mean() < 1e-7
+    np.testing.assert_allclose(refined, expected, atol=5e-5)
+    np.testing.assert_allclose(np.log(refined), np.log(expected), atol=1e-3)
+
+
 @pytest.mark.parametrize(("classes", "live"), [(21, 4), (81, 6), (21, 8), (21, 16)])
 @pytest.mark.parametrize("params", [CRFParams(), CRFParams(5, 3, 3, 10, 80, 13)])
 def test_pruned_equals_full(classes: int, live: int, params: CRFParams) -> None:
