@@ -10,6 +10,10 @@ ATROUS_INLINE Vec<4> load_quad(const float* p) {
   return v;
 }
 
+// Points between prefetch and use: those of short rows take less time each.
+template <int CHANNELS>
+constexpr std::size_t kPointsAhead = CHANNELS <= 8 ? 12 : 4;
+
 template <int CHANNELS>
 ATROUS_INLINE void prefetch_slice(const Splice& term, std::size_t point) {
   const Index* vertices = term.vertices + point * term.corners;
@@ -59,7 +63,7 @@ void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end)
       Row<CHANNELS> row;
       row.zero();
       for (int t = 0; t < u.num_terms; ++t) {
-        if (u.terms[t].is_far && p + 4 < end) prefetch_slice<CHANNELS>(u.terms[t], p + 4);
+        if (u.terms[t].is_far && p + kPointsAhead<CHANNELS> < end) prefetch_slice<CHANNELS>(u.terms[t], p + kPointsAhead<CHANNELS>);
         add_slice(row, u.terms[t], u.strengths[t], p, CHANNELS);
       }
       last[i] = u.log_unary_last[p];
@@ -260,7 +264,7 @@ void update_sparse_rows(const SparseUpdate& sparse, std::size_t begin, std::size
       Row<CHANNELS> messages;
       messages.zero();
       for (int t = 0; t < u.num_terms; ++t) {
-        if (u.terms[t].is_far && p + 4 < end) prefetch_slice<CHANNELS>(u.terms[t], p + 4);
+        if (u.terms[t].is_far && p + kPointsAhead<CHANNELS> < end) prefetch_slice<CHANNELS>(u.terms[t], p + kPointsAhead<CHANNELS>);
         add_slice(messages, u.terms[t], u.strengths[t], p, CHANNELS);
       }
       alignas(64) float message[CHANNELS];
