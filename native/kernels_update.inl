@@ -63,7 +63,8 @@ void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end)
       Row<CHANNELS> row;
       row.zero();
       for (int t = 0; t < u.num_terms; ++t) {
-        if (u.terms[t].is_far && p + kPointsAhead<CHANNELS> < end) prefetch_slice<CHANNELS>(u.terms[t], p + kPointsAhead<CHANNELS>);
+        if (u.terms[t].is_far && p + kPointsAhead<CHANNELS> < end)
+          prefetch_slice<CHANNELS>(u.terms[t], p + kPointsAhead<CHANNELS>);
         add_slice(row, u.terms[t], u.strengths[t], p, CHANNELS);
       }
       last[i] = u.log_unary_last[p];
@@ -264,7 +265,8 @@ void update_sparse_rows(const SparseUpdate& sparse, std::size_t begin, std::size
       Row<CHANNELS> messages;
       messages.zero();
       for (int t = 0; t < u.num_terms; ++t) {
-        if (u.terms[t].is_far && p + kPointsAhead<CHANNELS> < end) prefetch_slice<CHANNELS>(u.terms[t], p + kPointsAhead<CHANNELS>);
+        if (u.terms[t].is_far && p + kPointsAhead<CHANNELS> < end)
+          prefetch_slice<CHANNELS>(u.terms[t], p + kPointsAhead<CHANNELS>);
         add_slice(messages, u.terms[t], u.strengths[t], p, CHANNELS);
       }
       alignas(64) float message[CHANNELS];

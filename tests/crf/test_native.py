@@ -241,7 +241,14 @@ def test_strong_repulsion_leaves_probabilities(
 @pytest.mark.parametrize("widths", WIDTHS)
 @pytest.mark.parametrize(
     ("num_classes", "loud"),
-    [(6, [2]), (9, [8]), (21, [0, 3, 4]), (21, [5, 20]), (40, list(range(0, 40, 2))), (81, [7, 80])],
+    [
+        (6, [2]),
+        (9, [8]),
+        (21, [0, 3, 4]),
+        (21, [5, 20]),
+        (40, list(range(0, 40, 2))),
+        (81, [7, 80]),
+    ],
 )
 def test_silent_classes_are_refined_as_loud_ones_are(
     oracle: ModuleType, num_classes: int, loud: list[int], widths: str, compatibility: str
@@ -276,7 +283,7 @@ def test_silent_classes_are_refined_as_loud_ones_are(
 def test_silent_classes_come_back(
     oracle: ModuleType, num_classes: int, strength: float, normalization: int
 ) -> None:
-    """Neighbours of a point shout class 0, which silences 2 to 7 there, and then turn to class 1."""
+    """Neighbours of a point shout class 0, which silences 2 to 7 there; then they turn to 1."""
     features = f32(np.repeat([0, 1.5, 3], [1, 60, 300]))[:, None]
     unary = f32(np.full((num_classes, 361), 20) + np.arange(num_classes)[:, None] / 100)
     unary[:8, 0] = 0, 60, 1, 1, 1, 1, 1, 1
