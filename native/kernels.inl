@@ -17,6 +17,7 @@ constexpr int kBlock = 32;          // longer rows are worked on in blocks of ch
 
 #include "kernels_lattice.inl"
 #include "kernels_update.inl"
+#include "kernels_sparse.inl"
 
 // ---- from a number of channels to the code for it ----
 
