@@ -18,18 +18,12 @@ struct AxisGroup {
     std::vector<std::size_t> cuts{0};
   };
   std::vector<Axis> axes;
-  // Of the first group, where vertices are numbered in its order, so that chunks are ranges of vertices.
-  std::vector<std::size_t> vertex_cuts{0};
   std::size_t num_chunks() const { return axes[0].cuts.size() - 1; }
 };
 
-// The groups of all axes, in the order of the axes. `number[v]` becomes the place of vertex v in the first group's
-// order, and the groups speak of the vertices by these numbers.
-std::vector<AxisGroup> group_axes(const std::vector<Key64>& keys, const HashTable<Key64>& table,
-                                  const Packing<Key64>& packing, Buffer<Index>& number, int threads);
-std::vector<AxisGroup> group_axes(const std::vector<Key64>& keys, const DirectTable& table,
-                                  const Packing<Key64>& packing, Buffer<Index>& number, int threads);
-std::vector<AxisGroup> group_axes(const std::vector<Key128>& keys, const HashTable<Key128>& table,
-                                  const Packing<Key128>& packing, Buffer<Index>& number, int threads);
+// The groups of all axes, in the order of the axes. `table` finds the vertices of `keys`.
+template <class Key, class Table>
+std::vector<AxisGroup> group_axes(const std::vector<Key>& keys, const Table& table, const Packing<Key>& packing,
+                                  int threads);
 
 }  // namespace atrous

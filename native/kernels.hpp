@@ -19,11 +19,15 @@ struct Splice {
   bool is_far;  // the values are too many for the cache
 };
 
+struct Entry {
+  std::uint32_t row;
+  float weight;
+};
+
 struct Splat {
   const std::uint32_t* first;    // [vertices + 1]: where a vertex's entries begin
-  const std::uint32_t* points;   // [entries]
-  const float* weights;          // [entries]
-  const float* source;           // [points][row]
+  const Entry* entries;
+  const float* source;           // [points][row], or null for one channel of ones
   std::size_t num_vertices;
   int channels;  // padded
 };
@@ -89,11 +93,10 @@ struct PottsUpdate {
   const Rest* rest;
 };
 
+constexpr int kMostHeard = 32;  // channels
+
 // The same where the terms' values have channels for some of the classes only; the messages to the others are 0. Class
 // numbers ascend. `marginals` and `scatters` take rows of the classes that are sent on.
-
-constexpr int kMostHeard = 32;    // channels
-
 struct SparseUpdate {
   PottsUpdate all;              // potts_sum is not used
   const std::int32_t* heard;    // [num_heard]: the class of each channel of the values

@@ -11,17 +11,26 @@ ATROUS_INLINE void prefetch_row(const float* row) {
 
 template <int CHANNELS>
 void splat_rows(const Splat& s, float* values, std::size_t stride, std::size_t begin, std::size_t end) {
-  Index entry = s.first[begin];
-  const Index last = s.first[s.num_vertices];
+  const Entry* entry = s.entries + s.first[begin];
+  const Entry* last = s.entries + s.first[s.num_vertices];
   for (std::size_t v = begin; v < end; ++v) {
-    const Index stop = s.first[v + 1];
+    const Entry* stop = s.entries + s.first[v + 1];
     Row<CHANNELS> sum;
     sum.zero();
     for (; entry < stop; ++entry) {
-      if (entry + kAhead < last) prefetch_row<CHANNELS>(s.source + s.points[entry + kAhead] * stride);
-      sum.add_scaled(s.weights[entry], s.source + s.points[entry] * stride);
+      if (last - entry > kRowsAhead<CHANNELS>) prefetch_row<CHANNELS>(s.source + entry[kRowsAhead<CHANNELS>].row * stride);
+      sum.add_scaled(entry->weight, s.source + entry->row * stride);
     }
     sum.store(values + (v - begin) * stride);
+  }
+}
+
+void splat_ones(const Splat& s, float* values, std::size_t begin, std::size_t end) {
+  const Entry* entry = s.entries + s.first[begin];
+  for (std::size_t v = begin; v < end; ++v) {
+    float sum = 0.0f;
+    for (const Entry* stop = s.entries + s.first[v + 1]; entry < stop; ++entry) sum += entry->weight;
+    values[v - begin] = sum;
   }
 }
 
@@ -56,42 +65,42 @@ void scatter_rows(const Scatter& s, const float* source, std::size_t stride, std
   }
 }
 
-// ---- blur: v + 0.5 (n1 + n2) in place; walking a chain, the old value of the last vertex stays in registers ----
+// ---- blur: v + 0.5 (n1 + n2) in place ----
 
+// Most chains are short and nobody can guess where they end. So they are walked as if they were one, and a mask hides the
+// neighbours beyond an end.
 template <int CHANNELS>
 void blur_rows(const Index* chains, std::size_t length, float* values, std::size_t stride, std::size_t begin,
                std::size_t end) {
-  Row<CHANNELS> before, here, after;
-  std::size_t i = begin;
-  while (i < end) {
-    before.zero();
-    here.load(values + (chains[i] & ~kChainEnd) * stride);
-    for (;; ++i) {
-      const Index link = chains[i];
-      float* row = values + (link & ~kChainEnd) * stride;
-      if (i + kAhead < length) prefetch_row<CHANNELS>(values + (chains[i + kAhead] & ~kChainEnd) * stride);
-      if (link & kChainEnd) {
-        after.zero();
-        here.blurred(before, after).store(row);
-        ++i;
-        break;
-      }
-      after.load(values + (chains[i + 1] & ~kChainEnd) * stride);
-      here.blurred(before, after).store(row);
-      before = here;
-      here = after;
-    }
+  if (begin == end) return;
+  const auto row_of = [&](std::size_t i) ATROUS_LAMBDA { return values + (chains[i] & ~kChainEnd) * stride; };
+  Row<CHANNELS> before, here, next;
+  before.zero();
+  here.load(row_of(begin));
+  for (std::size_t i = begin; i < end; ++i) {
+    if (i + kRowsAhead<CHANNELS> < length) prefetch_row<CHANNELS>(row_of(i + kRowsAhead<CHANNELS>));
+    const std::int32_t goes_on = ~(static_cast<std::int32_t>(chains[i]) >> 31);
+    next.load(row_of(i + 1 < end ? i + 1 : i));
+    Row<CHANNELS> after = next;
+    after.mask(goes_on);
+    here.blurred(before, after).store(row_of(i));
+    before = here;  // as it was
+    before.mask(goes_on);
+    here = next;
   }
 }
 
 // ---- slice ----
 
+// sum += factor * what the point's corners hold.
 template <int CHANNELS>
 ATROUS_INLINE void add_slice(Row<CHANNELS>& sum, const Splice& t, float factor, std::size_t point,
                              std::size_t stride) {
+  Row<CHANNELS> slice;
+  slice.zero();
   const Index* vertices = t.vertices + point * t.corners;
   const float* weights = t.weights + point * t.corners;
-  const auto add = [&](int k) ATROUS_LAMBDA { sum.add_scaled(factor * weights[k], t.values + vertices[k] * stride); };
+  const auto add = [&](int k) ATROUS_LAMBDA { slice.add_scaled(weights[k], t.values + vertices[k] * stride); };
   if (t.corners == 6) {  // positions and colors
     add(0), add(1), add(2), add(3), add(4), add(5);
   } else if (t.corners == 3) {  // positions
@@ -99,6 +108,7 @@ ATROUS_INLINE void add_slice(Row<CHANNELS>& sum, const Splice& t, float factor, 
   } else {
     for (int k = 0; k < t.corners; ++k) add(k);
   }
+  sum.add_scaled(factor, slice);
 }
 
 template <int CHANNELS>

@@ -17,7 +17,16 @@ constexpr std::size_t kPointsAhead = CHANNELS <= 8 ? 12 : 4;
 template <int CHANNELS>
 ATROUS_INLINE void prefetch_slice(const Splice& term, std::size_t point) {
   const Index* vertices = term.vertices + point * term.corners;
-  for (int k = 0; k < term.corners; ++k) prefetch_row<CHANNELS>(term.values + std::size_t{vertices[k]} * CHANNELS);
+  const auto fetch = [&](int k) ATROUS_LAMBDA {
+    prefetch_row<CHANNELS>(term.values + std::size_t{vertices[k]} * CHANNELS);
+  };
+  if (term.corners == 6) {  // positions and colors
+    fetch(0), fetch(1), fetch(2), fetch(3), fetch(4), fetch(5);
+  } else if (term.corners == 3) {  // positions
+    fetch(0), fetch(1), fetch(2);
+  } else {
+    for (int k = 0; k < term.corners; ++k) fetch(k);
+  }
 }
 
 template <int LANES>

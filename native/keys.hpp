@@ -152,16 +152,19 @@ class HashTable {
 class DirectTable {
  public:
   explicit DirectTable(std::uint64_t span) : vertex_(static_cast<std::size_t>(span)) { vertex_.fill(kNone); }
+  void add(Key64 key) { vertex_[key.a] = 0; }
+  // Numbers the keys that were added and returns them, both in ascending order.
+  std::vector<Key64> number() {
+    std::vector<Key64> keys;
+    for (std::size_t key = 0; key < vertex_.size(); ++key) {
+      if (vertex_[key] == kNone) continue;
+      vertex_[key] = static_cast<Index>(keys.size());
+      keys.push_back({key});
+    }
+    return keys;
+  }
   void prefetch_slot(Key64 key) const { prefetch(&vertex_[key.a]); }
   Index find(Key64 key, const std::vector<Key64>&) const { return vertex_[key.a]; }
-  Index insert(Key64 key, std::vector<Key64>& keys) {
-    Index& vertex = vertex_[key.a];
-    if (vertex == kNone) {
-      vertex = static_cast<Index>(keys.size());
-      keys.push_back(key);
-    }
-    return vertex;
-  }
 
  private:
   Buffer<Index> vertex_;

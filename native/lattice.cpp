@@ -11,7 +11,7 @@
 namespace atrous {
 namespace {
 
-constexpr std::size_t kBatch = 1u << 13;  // points whose keys stand in memory at once
+constexpr std::size_t kBatch = 1u << 13;  // points whose vertices are told apart before they meet the others
 
 // ---- the build ----
 
@@ -30,34 +30,20 @@ void find_corners(Elevation::Block& block, std::size_t i, const Elevation& eleva
   for (int c = 1; c <= d; ++c) corners[c] = key = key - packing.step[elevation.axis_to(block, c)];
 }
 
-template <class Key>
+// Calls `take(point, keys)` with the keys of the corners of each point of a range; writes the weights.
+template <class Key, class Take>
 void elevate(const Features& features, const Elevation& elevation, const Packing<Key>& packing, const Index* order,
-             std::size_t first, std::size_t count, Key* keys, float* weights) {
-  const int d = elevation.dimensions();
-  const std::size_t corners = d + 1;
-  Elevation::Block block(d);
-  for (std::size_t start = 0; start < count; start += Elevation::kBlock) {
-    const std::size_t size = std::min(Elevation::kBlock, count - start);
-    features.fill(order, first + start, size, block.features.data(), Elevation::kBlock);
+             std::size_t begin, std::size_t end, float* weights, Take take) {
+  const std::size_t corners = elevation.dimensions() + 1;
+  Elevation::Block block(elevation.dimensions());
+  std::vector<Key> keys(Elevation::kBlock * corners);
+  for (std::size_t start = begin; start < end; start += Elevation::kBlock) {
+    const std::size_t size = std::min(Elevation::kBlock, end - start);
+    features.fill(order, start, size, block.features.data(), Elevation::kBlock);
     elevation.locate(block);
     for (std::size_t i = 0; i < size; ++i)
-      find_corners(block, i, elevation, packing, keys + (start + i) * corners, weights + (start + i) * corners);
-  }
-}
-
-// The vertices of some points whose keys are given, new ones numbered as they come.
-template <class Key, class Table>
-void insert(const Buffer<Key>& points, std::size_t count, std::size_t corners, Table& table, std::vector<Key>& keys,
-            Index* vertices) {
-  const std::size_t entries = count * corners;
-  for (std::size_t p = 0; p < count; ++p) {
-    const std::size_t e = p * corners;
-    if (e + 3 * corners < entries)
-      for (std::size_t k = 0; k < corners; ++k) table.prefetch_slot(points[e + 2 * corners + k]);
-    bool same = p > 0;
-    for (std::size_t k = 0; k < corners && same; ++k) same = points[e + k] == points[e + k - corners];
-    for (std::size_t k = 0; k < corners; ++k)
-      vertices[e + k] = same ? vertices[e + k - corners] : table.insert(points[e + k], keys);
+      find_corners(block, i, elevation, packing, &keys[i * corners], weights + (start + i) * corners);
+    for (std::size_t i = 0; i < size; ++i) take(start + i, &keys[i * corners]);
   }
 }
 
@@ -65,51 +51,87 @@ void insert(const Buffer<Key>& points, std::size_t count, std::size_t corners, T
 // blur passes through the vertices that they touch.
 bool fills_up(std::size_t points, bool ring) { return !ring && points % 4 != 0; }
 
-template <class Key, class Table>
-void insert_origin(const Elevation& elevation, const Packing<Key>& packing, Table& table, std::vector<Key>& keys) {
-  const std::size_t corners = elevation.dimensions() + 1;
+template <class Key>
+std::vector<Key> corners_of_origin(const Elevation& elevation, const Packing<Key>& packing) {
   Elevation::Block block(elevation.dimensions());
   std::fill(block.features.begin(), block.features.end(), 0.0f);
   elevation.locate(block);
-  std::vector<Key> touched(corners);
-  std::vector<float> weights(corners);
+  std::vector<Key> touched(elevation.dimensions() + 1);
+  std::vector<float> weights(elevation.dimensions() + 1);
   find_corners(block, 0, elevation, packing, touched.data(), weights.data());
-  for (const Key key : touched) table.insert(key, keys);
+  return touched;
 }
 
-bool try_lines(Lattice& lattice, const std::vector<Key64>& keys, const Packing<Key64>& packing,
-               Buffer<Index>& number) {
-  return lattice.dimensions == 2 && packing.width != 0 && find_lines(keys, packing, lattice.lines, number);
-}
-bool try_lines(Lattice&, const std::vector<Key128>&, const Packing<Key128>&, Buffer<Index>&) { return false; }
-
-template <class Key, class Table>
-void fill_lattice(Lattice& lattice, const Features& features, const Elevation& elevation,
-                  const Packing<Key>& packing, Table& table, const Index* order, bool ring, int threads) {
+// Where the keys are dense they are their own table: no vertex is looked up.
+void fill_grid(Lattice& lattice, const Features& features, const Elevation& elevation, const Packing<Key64>& packing,
+               const Index* order, bool ring, int threads) {
   const std::size_t corners = lattice.dimensions + 1, points = lattice.num_points;
+  parallel_ranges(threads, points, kBatch, [&](std::size_t begin, std::size_t end) {
+    elevate(features, elevation, packing, order, begin, end, lattice.weights.data(),
+            [&](std::size_t point, const Key64* keys) {
+              for (std::size_t k = 0; k < corners; ++k)
+                lattice.vertices[point * corners + k] = static_cast<Index>(keys[k].a);
+            });
+  });
+  DirectTable table(packing.span);
+  for (const Index key : lattice.vertices) table.add({key});
+  if (fills_up(points, ring))
+    for (const Key64 key : corners_of_origin(elevation, packing)) table.add(key);
+  std::vector<Key64> keys = table.number();
+  if (ring) {
+    for (const Key64 key : keys) {
+      for (const Key64 step : packing.step) {
+        table.add(key + step);
+        table.add(key - step);
+      }
+    }
+    keys = table.number();
+  }
+  lattice.num_vertices = keys.size();
+  if (lattice.dimensions != 2 || !find_lines(keys, packing, lattice.lines))
+    lattice.groups = group_axes(keys, table, packing, threads);
+  parallel_ranges(threads, points * corners, 1u << 16, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t e = begin; e < end; ++e) lattice.vertices[e] = table.find({lattice.vertices[e]}, keys);
+  });
+}
+
+template <class Key>
+void fill_lattice(Lattice& lattice, const Features& features, const Elevation& elevation,
+                  const Packing<Key>& packing, const Index* order, bool ring, int threads) {
+  const std::size_t corners = lattice.dimensions + 1, points = lattice.num_points;
+  const std::size_t batches = (points + kBatch - 1) / kBatch;
+  // Neighbouring points share most of their vertices. So each batch numbers its own, in tables that fit the cache and
+  // on all threads, and only these numbers' vertices are looked up among all.
+  std::vector<std::vector<Key>> own(batches);
+  parallel_ranges(threads, points, kBatch, [&](std::size_t begin, std::size_t end) {
+    std::vector<Key>& keys = own[begin / kBatch];
+    HashTable<Key> table((end - begin) * 2);
+    std::vector<Key> last(corners);
+    elevate(features, elevation, packing, order, begin, end, lattice.weights.data(),
+            [&](std::size_t point, const Key* touched) {
+              Index* vertices = &lattice.vertices[point * corners];
+              const bool same = point > begin && std::equal(touched, touched + corners, last.begin());
+              for (std::size_t k = 0; k < corners; ++k) {
+                vertices[k] = same ? vertices[k - corners] : table.insert(touched[k], keys);
+                last[k] = touched[k];
+              }
+            });
+  });
   std::vector<Key> keys;
   keys.reserve(points / 2 + 1024);
-  // While the vertices of one batch are looked up, the next one is elevated.
-  const std::size_t size = std::min(kBatch, points), batches = (points + size - 1) / size;
-  Buffer<Key> batch_keys[2] = {Buffer<Key>(size * corners), Buffer<Key>(size * corners)};
-  const auto elevate_batch = [&](std::size_t batch) {
-    const std::size_t start = batch * size;
-    elevate(features, elevation, packing, order, start, std::min(size, points - start), batch_keys[batch % 2].data(),
-            &lattice.weights[start * corners]);
-  };
-  elevate_batch(0);
+  HashTable<Key> table(points / 2);
+  std::vector<std::vector<Index>> shared(batches);
   for (std::size_t batch = 0; batch < batches; ++batch) {
-    parallel_ranges(threads, 2, 1, [&](std::size_t task, std::size_t) {
-      const std::size_t start = batch * size;
-      if (task == 0) {
-        insert(batch_keys[batch % 2], std::min(size, points - start), corners, table, keys,
-               &lattice.vertices[start * corners]);
-      } else if (batch + 1 < batches) {
-        elevate_batch(batch + 1);
-      }
-    });
+    const std::size_t count = own[batch].size();
+    shared[batch].resize(count);
+    for (std::size_t k = 0; k < count; ++k) {
+      if (k + kLookAhead < count) table.prefetch_slot(own[batch][k + kLookAhead]);
+      shared[batch][k] = table.insert(own[batch][k], keys);
+    }
+    own[batch] = {};
   }
-  if (fills_up(points, ring)) insert_origin(elevation, packing, table, keys);
+  if (fills_up(points, ring))
+    for (const Key key : corners_of_origin(elevation, packing)) table.insert(key, keys);
   if (ring) {
     const std::size_t occupied = keys.size();
     for (std::size_t v = 0; v < occupied; ++v) {
@@ -121,11 +143,10 @@ void fill_lattice(Lattice& lattice, const Features& features, const Elevation& e
     }
   }
   lattice.num_vertices = keys.size();
-  Buffer<Index> number(keys.size());
-  if (!try_lines(lattice, keys, packing, number))
-    lattice.groups = group_axes(keys, table, packing, number, threads);
-  parallel_ranges(threads, points * corners, 1u << 16, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t e = begin; e < end; ++e) lattice.vertices[e] = number[lattice.vertices[e]];
+  lattice.groups = group_axes(keys, table, packing, threads);
+  parallel_ranges(threads, points, kBatch, [&](std::size_t begin, std::size_t end) {
+    const std::vector<Index>& vertices = shared[begin / kBatch];
+    for (std::size_t e = begin * corners; e < end * corners; ++e) lattice.vertices[e] = vertices[lattice.vertices[e]];
   });
 }
 
@@ -133,8 +154,7 @@ void fill_lattice(Lattice& lattice, const Features& features, const Elevation& e
 void turn_round(Lattice& lattice, int threads) {
   const std::size_t corners = lattice.dimensions + 1, points = lattice.num_points, count = lattice.num_vertices;
   lattice.first = Buffer<Index>(count + 1);
-  lattice.entry_rows = Buffer<Index>(points * corners);
-  lattice.entry_weights = Buffer<float>(points * corners);
+  lattice.entries = Buffer<Entry>(points * corners);
   // Each task counts the entries of a range of points, and later puts them behind those of the ranges before: every
   // vertex has its points in their order, however many tasks there are.
   const std::size_t parts = static_cast<std::size_t>(std::clamp(threads, 1, 8));
@@ -160,9 +180,7 @@ void turn_round(Lattice& lattice, int threads) {
     Index* cursor = &cursors[begin / grain * count];
     for (std::size_t p = begin; p < end; ++p) {
       for (std::size_t e = p * corners; e < (p + 1) * corners; ++e) {
-        const Index at = cursor[vertices[e]]++;
-        lattice.entry_rows[at] = static_cast<Index>(p);
-        lattice.entry_weights[at] = lattice.weights[e];
+        lattice.entries[cursor[vertices[e]]++] = {static_cast<Index>(p), lattice.weights[e]};
       }
     }
   });
@@ -192,17 +210,15 @@ void divide(Lattice& lattice, int threads) {
   lattice.part_sums.assign(1, 0);
   for (const auto& own : touched) lattice.part_sums.push_back(lattice.part_sums.back() + own.size());
   lattice.first = Buffer<Index>(count + 1);
-  lattice.entry_rows = Buffer<Index>(lattice.part_sums.back());
-  lattice.entry_weights = Buffer<float>(lattice.part_sums.back());
+  lattice.entries = Buffer<Entry>(lattice.part_sums.back());
   lattice.first.fill(0);
-  lattice.entry_weights.fill(1.0f);
   for (const auto& own : touched)
     for (const Index v : own) ++lattice.first[v + 1];
   for (std::size_t v = 0; v < count; ++v) lattice.first[v + 1] += lattice.first[v];
   std::vector<Index> cursor(lattice.first.begin(), lattice.first.end());
   Index row = 0;
   for (const auto& own : touched)
-    for (const Index v : own) lattice.entry_rows[cursor[v]++] = row++;
+    for (const Index v : own) lattice.entries[cursor[v]++] = {row++, 1.0f};
 }
 
 double seconds() {
@@ -236,16 +252,13 @@ Lattice build_lattice(const Features& features, std::size_t num_points, const In
   lattice.weights = Buffer<float>(num_points * corners);
   Packing<Key64> exact(d);
   if (d <= 2 && pack_grid(reach, std::max<std::uint64_t>(1u << 16, 4 * std::uint64_t{num_points}), exact)) {
-    DirectTable table(exact.span);
-    fill_lattice(lattice, features, elevation, exact, table, order, ring, threads);
+    fill_grid(lattice, features, elevation, exact, order, ring, threads);
   } else if (pack_fields(reach, exact)) {
-    HashTable<Key64> table(num_points / 2);
-    fill_lattice(lattice, features, elevation, exact, table, order, ring, threads);
+    fill_lattice(lattice, features, elevation, exact, order, ring, threads);
   } else {
     Packing<Key128> hashed(d);
     pack_hashed(hashed);
-    HashTable<Key128> table(num_points / 2);
-    fill_lattice(lattice, features, elevation, hashed, table, order, ring, threads);
+    fill_lattice(lattice, features, elevation, hashed, order, ring, threads);
   }
   if (allows_parts && num_points * corners >= kCrowd * lattice.num_vertices) {
     divide(lattice, threads);
@@ -259,10 +272,10 @@ void scale_weights(Lattice& lattice, const float* before, const float* after, fl
   const std::size_t corners = lattice.dimensions + 1;
   if (lattice.has_parts()) {
     // One set of weights serves both ways: what slicing multiplies by `factor` is taken back here.
-    lattice.entry_weights.fill(1.0f / factor);
+    for (Entry& entry : lattice.entries) entry.weight = 1.0f / factor;
   } else if (before != nullptr) {
     parallel_ranges(threads, lattice.num_points * corners, 1u << 16, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t e = begin; e < end; ++e) lattice.entry_weights[e] *= before[lattice.entry_rows[e]];
+      for (std::size_t e = begin; e < end; ++e) lattice.entries[e].weight *= before[lattice.entries[e].row];
     });
   }
   parallel_ranges(threads, lattice.num_points, 1u << 14, [&](std::size_t begin, std::size_t end) {
@@ -299,23 +312,21 @@ void gather_and_blur(const Lattice& lattice, const float* sums, float* values, i
                      FilterTimes* times) {
   const Kernels& run = kernels();
   const double start = seconds();
-  const Splat splat{lattice.first.data(), lattice.entry_rows.data(), lattice.entry_weights.data(),
-                    sums, lattice.num_vertices, channels};
-  if (!lattice.lines.empty()) splat_and_blur_lines(lattice.lines, splat, values, threads);
-  double middle = seconds();
+  const Splat splat{lattice.first.data(), lattice.entries.data(), sums, lattice.num_vertices, channels};
+  if (!lattice.lines.empty()) {
+    splat_and_blur_lines(lattice.lines, splat, values, threads);
+  } else {
+    parallel_ranges(threads, lattice.num_vertices, 1024, [&](std::size_t begin, std::size_t end) {
+      run.splat(splat, values + begin * channels, begin, end);
+    });
+  }
+  const double middle = seconds();
   for (const auto& group : lattice.groups) {
-    const bool is_first = &group == &lattice.groups.front();
     parallel_ranges(threads, group.num_chunks(), 4, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t chunk = begin; chunk < end; ++chunk) {
-        if (is_first) {
-          const std::size_t first = group.vertex_cuts[chunk];
-          run.splat(splat, values + first * channels, first, group.vertex_cuts[chunk + 1]);
-        }
+      for (std::size_t chunk = begin; chunk < end; ++chunk)
         for (const auto& axis : group.axes)
           run.blur(axis.chains.data(), axis.length, values, channels, axis.cuts[chunk], axis.cuts[chunk + 1]);
-      }
     });
-    if (is_first) middle = seconds();
   }
   if (times != nullptr) {
     times->splat += middle - start;
@@ -326,7 +337,7 @@ void gather_and_blur(const Lattice& lattice, const float* sums, float* values, i
 Buffer<float> filter_ones(const Lattice& lattice, int threads) {
   Buffer<float> ones(lattice.num_points), values(lattice.num_vertices);
   ones.fill(1.0f);
-  splat_and_blur(lattice, ones.data(), values.data(), 1, threads);
+  splat_and_blur(lattice, lattice.has_parts() ? ones.data() : nullptr, values.data(), 1, threads);
   const Slice slice{lattice.splice(values.data()), ones.data(), 1};
   parallel_ranges(threads, lattice.num_points, 1u << 14,
                   [&](std::size_t begin, std::size_t end) { kernels().slice(slice, begin, end); });

@@ -28,14 +28,14 @@ struct Lattice {
   // The same turned round: which points touch a vertex. Or, where many points share a vertex, which sums do: the points
   // are divided into parts, and those of a part are first added up, vertex by vertex.
   Buffer<std::uint32_t> first;  // [vertices + 1]
-  Buffer<std::uint32_t> entry_rows;
-  Buffer<float> entry_weights;
+  Buffer<Entry> entries;
   Buffer<std::uint32_t> places;        // [points][d + 1]: which sum of its part; empty without parts
   std::vector<std::size_t> part_sums;  // where the sums of each part begin, and their number
   bool has_parts() const { return !part_sums.empty(); }
 
-  // How to blur: the lines of a lattice without holes, or else groups of axes. The vertices are numbered in the order of
-  // the lines, or of the first group, so that splat runs in the same pass.
+  // How to blur: the lines of a lattice without holes, in whose order the vertices are numbered, or else groups of axes.
+  // Then a vertex has the number in which the points come to it, so that points and vertices are near each other in
+  // memory where they are in the photo.
   Lines lines;
   std::vector<AxisGroup> groups;
 
@@ -68,7 +68,8 @@ struct FilterTimes {
 // values = blurred splat of the points' rows, one row a vertex.
 void splat_and_blur(const Lattice& lattice, const float* source, float* values, int channels, int threads,
                     FilterTimes* times = nullptr);
-// The same where `sums` hold what the points of each part add up to.
+// The same where `sums` hold what the points of each part add up to; without parts, the points' rows again, or null for
+// one channel of ones.
 void gather_and_blur(const Lattice& lattice, const float* sums, float* values, int channels, int threads,
                      FilterTimes* times = nullptr);
 

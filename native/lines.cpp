@@ -7,7 +7,7 @@
 namespace atrous {
 namespace {
 
-constexpr std::size_t kBand = 16;  // lines that one task filters
+constexpr std::size_t kBand = 32;  // lines that one task filters
 
 // Splat and blur of lines, some of them at a time: each line passes through all axes while it is in the cache.
 class LineFilter {
@@ -83,29 +83,18 @@ class LineFilter {
 
 }  // namespace
 
-bool find_lines(const std::vector<Key64>& keys, const Packing<Key64>& packing, Lines& found, Buffer<Index>& number) {
-  const std::uint64_t width = packing.width;
+bool find_lines(const std::vector<Key64>& keys, const Packing<Key64>& packing, Lines& found) {
   std::vector<Lines::Line> lines;
-  for (const Key64 key : keys) {
-    const std::size_t row = key.a / width;
-    const auto column = static_cast<Index>(key.a % width);
+  Index widest = 0;
+  for (std::size_t v = 0; v < keys.size(); ++v) {
+    const std::size_t row = keys[v].a / packing.width;
+    const auto column = static_cast<Index>(keys[v].a % packing.width);
     if (row >= lines.size()) lines.resize(row + 1);
     Lines::Line& line = lines[row];
-    const Index end = line.count == 0 ? column + 1 : std::max(line.first + line.start, column + 1);
-    line.first = line.count == 0 ? column : std::min(line.first, column);
-    line.start = end - line.first;  // so far: what the count would be without holes
+    if (line.count == 0) line = {static_cast<Index>(v), column, 0};
+    if (column != line.first + line.count) return false;
     ++line.count;
-  }
-  Index start = 0, widest = 0;
-  for (auto& line : lines) {
-    if (line.start != line.count) return false;
-    line.start = start;
-    start += line.count;
-    widest = std::max(widest, line.first + line.count);
-  }
-  for (std::size_t v = 0; v < keys.size(); ++v) {
-    const Lines::Line& line = lines[keys[v].a / width];
-    number[v] = line.start + (static_cast<Index>(keys[v].a % width) - line.first);
+    widest = std::max(widest, column + 1);
   }
   found.lines = std::move(lines);
   found.width = widest + 2;

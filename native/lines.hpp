@@ -18,9 +18,9 @@ struct Lines {
   bool empty() const { return lines.empty(); }
 };
 
-// Tries to see the vertices of a two-dimensional lattice, packed by pack_grid, as lines. False where there are holes;
-// otherwise number[v] becomes the place of vertex v along the lines.
-bool find_lines(const std::vector<Key64>& keys, const Packing<Key64>& packing, Lines& lines, Buffer<Index>& number);
+// Tries to see the vertices of a two-dimensional lattice, packed by pack_grid and in ascending order, as lines. False
+// where there are holes.
+bool find_lines(const std::vector<Key64>& keys, const Packing<Key64>& packing, Lines& lines);
 
 // values = blurred splat, one row a vertex. Each line passes through all axes while it is in the cache.
 void splat_and_blur_lines(const Lines& lines, const Splat& splat, float* values, int threads);

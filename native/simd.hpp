@@ -103,6 +103,12 @@ ATROUS_INLINE Lanes<N, std::int32_t> operator+(const Lanes<N, std::int32_t>& a, 
   for (int i = 0; i < N; ++i) r.v[i] = a.v[i] + b;
   return r;
 }
+template <int N>
+ATROUS_INLINE Lanes<N, std::int32_t> operator&(const Lanes<N, std::int32_t>& a, std::int32_t b) {
+  Lanes<N, std::int32_t> r;
+  for (int i = 0; i < N; ++i) r.v[i] = a.v[i] & b;
+  return r;
+}
 template <int LANES>
 using Vec = Lanes<LANES, float>;
 template <int LANES>
@@ -251,6 +257,11 @@ struct Row {
     head = head * factor;
     tail.scale(factor);
   }
+  // All bits or none.
+  ATROUS_MEMBER void mask(std::int32_t bits) {
+    head = same_bits<Vec<kLanes>>(same_bits<IntVec<kLanes>>(head) & bits);
+    tail.mask(bits);
+  }
   ATROUS_MEMBER void subtract(float x) {
     head = head - x;
     tail.subtract(x);
@@ -303,6 +314,7 @@ struct Row<0> {
   ATROUS_MEMBER void add_scaled(float, const Row&) {}
   ATROUS_MEMBER Row blurred(const Row&, const Row&) const { return {}; }
   ATROUS_MEMBER void scale(float) {}
+  ATROUS_MEMBER void mask(std::int32_t) {}
   ATROUS_MEMBER void subtract(float) {}
   ATROUS_MEMBER void exponentiate() {}
   ATROUS_MEMBER float sum() const { return 0.0f; }
