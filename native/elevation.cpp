@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <type_traits>
 
 namespace atrous {
 
@@ -78,15 +79,29 @@ void Elevation::locate(Block& block) const {
   }
 }
 
-void Elevation::corners(Block& block, std::size_t i, float* weights) const {
-  float* inner = block.inner.data();
-  for (int j = 0; j <= d_; ++j) {
-    const int rank = block.rank[j * kBlock + i];
-    block.axis_of_rank[rank] = j;
-    inner[rank] = block.elevated[j * kBlock + i];
+namespace {
+
+// The loops know their ends where the dimensions are those of positions, or of positions and colors.
+template <class Dimensions>
+inline void find_weights(Dimensions d, const Elevation::Block& block, std::size_t i, int* axis_of_rank, float* inner,
+                         float* weights) {
+  for (int j = 0; j <= d; ++j) {
+    const int rank = block.rank[j * Elevation::kBlock + i];
+    axis_of_rank[rank] = j;
+    inner[rank] = block.elevated[j * Elevation::kBlock + i];
   }
-  weights[0] = inner[d_] + (1.0f - inner[0]);
-  for (int c = 1; c <= d_; ++c) weights[c] = inner[d_ - c] - inner[d_ - c + 1];
+  weights[0] = inner[d] + (1.0f - inner[0]);
+  for (int c = 1; c <= d; ++c) weights[c] = inner[d - c] - inner[d - c + 1];
+}
+
+}  // namespace
+
+void Elevation::corners(Block& block, std::size_t i, float* weights) const {
+  int* axis_of_rank = block.axis_of_rank.data();
+  float* inner = block.inner.data();
+  if (d_ == 2) return find_weights(std::integral_constant<int, 2>(), block, i, axis_of_rank, inner, weights);
+  if (d_ == 5) return find_weights(std::integral_constant<int, 5>(), block, i, axis_of_rank, inner, weights);
+  find_weights(d_, block, i, axis_of_rank, inner, weights);
 }
 
 Reach Elevation::reach(const std::vector<float>& low_high) const {

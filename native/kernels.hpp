@@ -162,6 +162,8 @@ struct Kernels {
   void (*gather_rest)(const RestUnary&, std::size_t begin, std::size_t end);
   // `heard_channels` is 4 to kMostHeard.
   void (*update_sparse)(const SparseUpdate&, std::size_t begin, std::size_t end);
+  // ranks[i] = how many of the numbers are smaller; count is at most kMostRanked, and both have room for whole vectors.
+  void (*rank)(const std::int32_t* numbers, int count, std::int32_t* ranks);
   // values = -log(clip(values, 1e-5, highest)) in place; none may be NaN.
   void (*energies)(float* values, float highest, std::size_t count);
   // False where an energy is NaN or -infinity, or all energies of a point are infinite.
@@ -170,6 +172,7 @@ struct Kernels {
   double (*update_general)(const GeneralUpdate&, float* scratch, std::size_t begin, std::size_t end);
 };
 
+inline constexpr int kMostRanked = 128;
 inline constexpr std::uint32_t kChainEnd = 0x80000000u;
 inline constexpr float kLogZero = -1e30f;  // the logarithm of "never": finite, so that differences stay numbers
 inline constexpr float kLogPad = -3e38f;   // of channels that only fill a row up: below every class

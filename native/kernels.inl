@@ -113,7 +113,17 @@ void update_sparse(const SparseUpdate& u, std::size_t begin, std::size_t end) {
 #undef ATROUS_CALL
 }
 
+void rank(const std::int32_t* numbers, int count, std::int32_t* ranks) {
+  for (int first = 0; first < count; first += kWidest) {
+    IntVec<kWidest> own, smaller;
+    std::memcpy(&own, numbers + first, sizeof(own));
+    std::memset(&smaller, 0, sizeof(smaller));
+    for (int k = 0; k < count; ++k) smaller = count_less<kWidest>(smaller, numbers[k], own);
+    std::memcpy(ranks + first, &smaller, sizeof(smaller));
+  }
+}
+
 }  // namespace
 
 const Kernels table = {ATROUS_SIMD_NAME, splat, scatter, blur, blur_line, slice, update_potts, gather_rest, update_sparse,
-                       energies, fill_unary, update_general};
+                       rank, energies, fill_unary, update_general};

@@ -1,8 +1,10 @@
 #include "lattice.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cmath>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
@@ -60,94 +62,6 @@ std::vector<Key> corners_of_origin(const Elevation& elevation, const Packing<Key
   std::vector<float> weights(elevation.dimensions() + 1);
   find_corners(block, 0, elevation, packing, touched.data(), weights.data());
   return touched;
-}
-
-// Where the keys are dense they are their own table: no vertex is looked up.
-void fill_grid(Lattice& lattice, const Features& features, const Elevation& elevation, const Packing<Key64>& packing,
-               const Index* order, bool ring, int threads) {
-  const std::size_t corners = lattice.dimensions + 1, points = lattice.num_points;
-  parallel_ranges(threads, points, kBatch, [&](std::size_t begin, std::size_t end) {
-    elevate(features, elevation, packing, order, begin, end, lattice.weights.data(),
-            [&](std::size_t point, const Key64* keys) {
-              for (std::size_t k = 0; k < corners; ++k)
-                lattice.vertices[point * corners + k] = static_cast<Index>(keys[k].a);
-            });
-  });
-  DirectTable table(packing.span);
-  for (const Index key : lattice.vertices) table.add({key});
-  if (fills_up(points, ring))
-    for (const Key64 key : corners_of_origin(elevation, packing)) table.add(key);
-  std::vector<Key64> keys = table.number();
-  if (ring) {
-    for (const Key64 key : keys) {
-      for (const Key64 step : packing.step) {
-        table.add(key + step);
-        table.add(key - step);
-      }
-    }
-    keys = table.number();
-  }
-  lattice.num_vertices = keys.size();
-  if (lattice.dimensions != 2 || !find_lines(keys, packing, lattice.lines))
-    lattice.groups = group_axes(keys, table, packing, threads);
-  parallel_ranges(threads, points * corners, 1u << 16, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t e = begin; e < end; ++e) lattice.vertices[e] = table.find({lattice.vertices[e]}, keys);
-  });
-}
-
-template <class Key>
-void fill_lattice(Lattice& lattice, const Features& features, const Elevation& elevation,
-                  const Packing<Key>& packing, const Index* order, bool ring, int threads) {
-  const std::size_t corners = lattice.dimensions + 1, points = lattice.num_points;
-  const std::size_t batches = (points + kBatch - 1) / kBatch;
-  // Neighbouring points share most of their vertices. So each batch numbers its own, in tables that fit the cache and
-  // on all threads, and only these numbers' vertices are looked up among all.
-  std::vector<std::vector<Key>> own(batches);
-  parallel_ranges(threads, points, kBatch, [&](std::size_t begin, std::size_t end) {
-    std::vector<Key>& keys = own[begin / kBatch];
-    HashTable<Key> table((end - begin) * 2);
-    std::vector<Key> last(corners);
-    elevate(features, elevation, packing, order, begin, end, lattice.weights.data(),
-            [&](std::size_t point, const Key* touched) {
-              Index* vertices = &lattice.vertices[point * corners];
-              const bool same = point > begin && std::equal(touched, touched + corners, last.begin());
-              for (std::size_t k = 0; k < corners; ++k) {
-                vertices[k] = same ? vertices[k - corners] : table.insert(touched[k], keys);
-                last[k] = touched[k];
-              }
-            });
-  });
-  std::vector<Key> keys;
-  keys.reserve(points / 2 + 1024);
-  HashTable<Key> table(points / 2);
-  std::vector<std::vector<Index>> shared(batches);
-  for (std::size_t batch = 0; batch < batches; ++batch) {
-    const std::size_t count = own[batch].size();
-    shared[batch].resize(count);
-    for (std::size_t k = 0; k < count; ++k) {
-      if (k + kLookAhead < count) table.prefetch_slot(own[batch][k + kLookAhead]);
-      shared[batch][k] = table.insert(own[batch][k], keys);
-    }
-    own[batch] = {};
-  }
-  if (fills_up(points, ring))
-    for (const Key key : corners_of_origin(elevation, packing)) table.insert(key, keys);
-  if (ring) {
-    const std::size_t occupied = keys.size();
-    for (std::size_t v = 0; v < occupied; ++v) {
-      const Key key = keys[v];
-      for (const Key& step : packing.step) {
-        table.insert(key + step, keys);
-        table.insert(key - step, keys);
-      }
-    }
-  }
-  lattice.num_vertices = keys.size();
-  lattice.groups = group_axes(keys, table, packing, threads);
-  parallel_ranges(threads, points, kBatch, [&](std::size_t begin, std::size_t end) {
-    const std::vector<Index>& vertices = shared[begin / kBatch];
-    for (std::size_t e = begin * corners; e < end * corners; ++e) lattice.vertices[e] = vertices[lattice.vertices[e]];
-  });
 }
 
 // Lists the points of each vertex.
@@ -221,6 +135,133 @@ void divide(Lattice& lattice, int threads) {
     for (const Index v : own) lattice.entries[cursor[v]++] = {row++, 1.0f};
 }
 
+void list_points(Lattice& lattice, bool allows_parts, int threads) {
+  const std::size_t entries = lattice.num_points * (lattice.dimensions + 1);
+  if (allows_parts && entries >= kCrowd * lattice.num_vertices) {
+    divide(lattice, threads);
+  } else {
+    turn_round(lattice, threads);
+  }
+}
+
+// Where the keys are dense they are their own table: no vertex is looked up.
+void fill_grid(Lattice& lattice, const Features& features, const Elevation& elevation, const Packing<Key64>& packing,
+               const Index* order, bool ring, bool allows_parts, int threads) {
+  const std::size_t corners = lattice.dimensions + 1, points = lattice.num_points;
+  parallel_ranges(threads, points, kBatch, [&](std::size_t begin, std::size_t end) {
+    elevate(features, elevation, packing, order, begin, end, lattice.weights.data(),
+            [&](std::size_t point, const Key64* keys) {
+              for (std::size_t k = 0; k < corners; ++k)
+                lattice.vertices[point * corners + k] = static_cast<Index>(keys[k].a);
+            });
+  });
+  DirectTable table(packing.span);
+  for (const Index key : lattice.vertices) table.add({key});
+  if (fills_up(points, ring))
+    for (const Key64 key : corners_of_origin(elevation, packing)) table.add(key);
+  std::vector<Key64> keys = table.number();
+  if (ring) {
+    for (const Key64 key : keys) {
+      for (const Key64 step : packing.step) {
+        table.add(key + step);
+        table.add(key - step);
+      }
+    }
+    keys = table.number();
+  }
+  lattice.num_vertices = keys.size();
+  const auto find_neighbours = [&] {
+    if (lattice.dimensions != 2 || !find_lines(keys, packing, lattice.lines))
+      lattice.groups = group_axes(keys, table, packing, threads);
+  };
+  const auto find_points = [&] {
+    parallel_ranges(threads, points * corners, 1u << 16, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t e = begin; e < end; ++e) lattice.vertices[e] = table.find({lattice.vertices[e]}, keys);
+    });
+    list_points(lattice, allows_parts, threads);
+  };
+  parallel_ranges(threads, 2, 1, [&](std::size_t task, std::size_t) { task == 0 ? find_neighbours() : find_points(); });
+}
+
+// Gives the vertices of a batch of points numbers of its own; returns their keys.
+template <class Key>
+std::vector<Key> number_batch(Lattice& lattice, const Features& features, const Elevation& elevation,
+                              const Packing<Key>& packing, const Index* order, std::size_t begin, std::size_t end) {
+  const std::size_t corners = lattice.dimensions + 1;
+  std::vector<Key> keys, last(corners);
+  keys.reserve(2 * kBatch);
+  HashTable<Key> table(end - begin);
+  elevate(features, elevation, packing, order, begin, end, lattice.weights.data(),
+          [&](std::size_t point, const Key* touched) {
+            Index* vertices = &lattice.vertices[point * corners];
+            const bool same = point > begin && std::equal(touched, touched + corners, last.begin());
+            for (std::size_t k = 0; k < corners; ++k) {
+              vertices[k] = same ? vertices[k - corners] : table.insert(touched[k], keys);
+              last[k] = touched[k];
+            }
+          });
+  return keys;
+}
+
+template <class Key>
+void fill_lattice(Lattice& lattice, const Features& features, const Elevation& elevation,
+                  const Packing<Key>& packing, const Index* order, bool ring, bool allows_parts, int threads) {
+  const std::size_t corners = lattice.dimensions + 1, points = lattice.num_points;
+  const std::size_t batches = (points + kBatch - 1) / kBatch;
+  // Neighbouring points share most of their vertices. So each batch numbers its own, in tables that fit the cache and
+  // on all threads, and only these numbers' vertices are looked up among all: batch after batch, so that the numbers
+  // do not depend on the threads, by whoever has just finished one.
+  std::vector<std::vector<Key>> own(batches);
+  std::vector<std::vector<Index>> shared(batches);
+  std::vector<std::atomic<bool>> is_ready(batches);
+  std::vector<Key> keys;
+  keys.reserve(points / 2 + 1024);
+  HashTable<Key> table(points / 2);
+  std::mutex turn;
+  std::size_t next = 0;
+  const auto meet_others = [&] {
+    for (; next < batches && is_ready[next]; ++next) {
+      const std::size_t count = own[next].size();
+      shared[next].resize(count);
+      for (std::size_t k = 0; k < count; ++k) {
+        if (k + kLookAhead < count) table.prefetch_slot(own[next][k + kLookAhead]);
+        shared[next][k] = table.insert(own[next][k], keys);
+      }
+      own[next] = {};
+    }
+  };
+  parallel_ranges(threads, points, kBatch, [&](std::size_t begin, std::size_t end) {
+    own[begin / kBatch] = number_batch(lattice, features, elevation, packing, order, begin, end);
+    is_ready[begin / kBatch] = true;
+    if (const std::unique_lock<std::mutex> mine(turn, std::try_to_lock); mine) meet_others();
+  });
+  meet_others();
+  if (fills_up(points, ring))
+    for (const Key key : corners_of_origin(elevation, packing)) table.insert(key, keys);
+  if (ring) {
+    const std::size_t occupied = keys.size();
+    for (std::size_t v = 0; v < occupied; ++v) {
+      const Key key = keys[v];
+      for (const Key& step : packing.step) {
+        table.insert(key + step, keys);
+        table.insert(key - step, keys);
+      }
+    }
+  }
+  lattice.num_vertices = keys.size();
+  const auto find_points = [&] {
+    parallel_ranges(threads, points, kBatch, [&](std::size_t begin, std::size_t end) {
+      const std::vector<Index>& vertices = shared[begin / kBatch];
+      for (std::size_t e = begin * corners; e < end * corners; ++e) lattice.vertices[e] = vertices[lattice.vertices[e]];
+    });
+    list_points(lattice, allows_parts, threads);
+  };
+  parallel_ranges(threads, 2, 1, [&](std::size_t task, std::size_t) {
+    if (task == 1) return find_points();
+    lattice.groups = group_axes(keys, table, packing, threads);
+  });
+}
+
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -252,18 +293,13 @@ Lattice build_lattice(const Features& features, std::size_t num_points, const In
   lattice.weights = Buffer<float>(num_points * corners);
   Packing<Key64> exact(d);
   if (d <= 2 && pack_grid(reach, std::max<std::uint64_t>(1u << 16, 4 * std::uint64_t{num_points}), exact)) {
-    fill_grid(lattice, features, elevation, exact, order, ring, threads);
+    fill_grid(lattice, features, elevation, exact, order, ring, allows_parts, threads);
   } else if (pack_fields(reach, exact)) {
-    fill_lattice(lattice, features, elevation, exact, order, ring, threads);
+    fill_lattice(lattice, features, elevation, exact, order, ring, allows_parts, threads);
   } else {
     Packing<Key128> hashed(d);
     pack_hashed(hashed);
-    fill_lattice(lattice, features, elevation, hashed, order, ring, threads);
-  }
-  if (allows_parts && num_points * corners >= kCrowd * lattice.num_vertices) {
-    divide(lattice, threads);
-  } else {
-    turn_round(lattice, threads);
+    fill_lattice(lattice, features, elevation, hashed, order, ring, allows_parts, threads);
   }
   return lattice;
 }

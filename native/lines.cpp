@@ -86,11 +86,12 @@ class LineFilter {
 bool find_lines(const std::vector<Key64>& keys, const Packing<Key64>& packing, Lines& found) {
   std::vector<Lines::Line> lines;
   Index widest = 0;
+  std::uint64_t row_begin = 0;
   for (std::size_t v = 0; v < keys.size(); ++v) {
-    const std::size_t row = keys[v].a / packing.width;
-    const auto column = static_cast<Index>(keys[v].a % packing.width);
-    if (row >= lines.size()) lines.resize(row + 1);
-    Lines::Line& line = lines[row];
+    for (; lines.empty() || keys[v].a - row_begin >= packing.width; lines.emplace_back())
+      if (!lines.empty()) row_begin += packing.width;
+    const auto column = static_cast<Index>(keys[v].a - row_begin);
+    Lines::Line& line = lines.back();
     if (line.count == 0) line = {static_cast<Index>(v), column, 0};
     if (column != line.first + line.count) return false;
     ++line.count;

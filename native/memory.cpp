@@ -16,7 +16,8 @@ namespace {
 
 constexpr std::size_t kHugePage = std::size_t{1} << 21;
 constexpr std::size_t kKept = std::size_t{512} << 20;  // bytes: what COCO's images with 81 classes, most of them pruned, work with
-constexpr int kSlots = 64;
+constexpr std::size_t kLeast = std::size_t{1} << 16;  // smaller blocks are not worth it
+constexpr int kSlots = 128;
 
 std::size_t rounded(std::size_t bytes) {
   const std::size_t unit = bytes >= kHugePage ? kHugePage : 64;
@@ -81,7 +82,7 @@ class Store {
     const std::lock_guard<std::mutex> lock(mutex);
     int best = -1;
     for (int i = 0; i < count_; ++i) {
-      const bool fits = slots_[i].bytes >= bytes && slots_[i].bytes - bytes <= bytes / 2 + 2 * kHugePage;
+      const bool fits = slots_[i].bytes >= bytes && slots_[i].bytes - bytes <= bytes / 2 + (bytes >= kHugePage ? 2 * kHugePage : 0);
       if (fits && (best < 0 || slots_[i].bytes < slots_[best].bytes)) best = i;
     }
     if (best < 0) return nullptr;
@@ -92,7 +93,7 @@ class Store {
   }
 
   bool keep(void* block, std::size_t bytes) noexcept {
-    if (bytes < kHugePage || bytes > kKept) return false;
+    if (bytes < kLeast || bytes > kKept) return false;
     const std::lock_guard<std::mutex> lock(mutex);
     while (count_ > 0 && (count_ == kSlots || kept_ + bytes > kKept)) {
       deallocate(slots_[0].block, slots_[0].bytes);  // the oldest
@@ -146,7 +147,7 @@ Store& store() {
 
 void* acquire_block(std::size_t& bytes) {
   bytes = rounded(bytes);
-  if (bytes >= kHugePage)
+  if (bytes >= kLeast)
     if (void* block = store().take(bytes)) return block;
   return allocate(bytes);
 }

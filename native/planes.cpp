@@ -42,19 +42,15 @@ class Split {
 
 // By the upper half. Few numbers are counted against each other, which needs no branches.
 void sort(std::uint64_t* members, std::size_t count) {
-  constexpr std::size_t kFew = 128;
-  if (count > kFew) {
+  if (count > kMostRanked) {
     std::sort(members, members + count);
     return;
   }
-  std::int32_t places[kFew], ranks[kFew];
-  std::uint64_t sorted[kFew];
-  for (std::size_t i = 0; i < count; ++i) {
-    places[i] = static_cast<std::int32_t>(members[i] >> 32);
-    ranks[i] = 0;
-  }
-  for (std::size_t k = 0; k < count; ++k)
-    for (std::size_t i = 0; i < count; ++i) ranks[i] += places[k] < places[i];
+  std::int32_t places[kMostRanked], ranks[kMostRanked];
+  std::uint64_t sorted[kMostRanked];
+  for (std::size_t i = 0; i < count; ++i) places[i] = static_cast<std::int32_t>(members[i] >> 32);
+  for (std::size_t i = count; i % 16 != 0; ++i) places[i] = 0;
+  kernels().rank(places, static_cast<int>(count), ranks);
   for (std::size_t i = 0; i < count; ++i) sorted[ranks[i]] = members[i];
   std::copy(sorted, sorted + count, members);
 }

@@ -50,6 +50,11 @@ template <int LANES>
 ATROUS_INLINE Vec<LANES> select_greater(Vec<LANES> a, Vec<LANES> b) {
   return a > b ? a : b;
 }
+// One more in each lane where x is less.
+template <int LANES>
+ATROUS_INLINE IntVec<LANES> count_less(IntVec<LANES> counts, std::int32_t x, IntVec<LANES> than) {
+  return counts - (x < than);  // true is -1
+}
 ATROUS_INLINE float lane(float v, int) { return v; }
 template <class V>
 ATROUS_INLINE float lane(V v, int i) {
@@ -124,6 +129,11 @@ ATROUS_INLINE Vec<LANES> select_greater(const Vec<LANES>& a, const Vec<LANES>& b
   Vec<LANES> r;
   for (int i = 0; i < LANES; ++i) r.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
   return r;
+}
+template <int LANES>
+ATROUS_INLINE IntVec<LANES> count_less(IntVec<LANES> counts, std::int32_t x, const IntVec<LANES>& than) {
+  for (int i = 0; i < LANES; ++i) counts.v[i] += x < than.v[i];
+  return counts;
 }
 template <class V>
 ATROUS_INLINE float lane(const V& v, int i) {
