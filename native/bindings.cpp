@@ -14,6 +14,7 @@
 #include <string>
 
 #include "kernels.hpp"
+#include "kept_lattices.hpp"
 #include "mean_field.hpp"
 #include "memory.hpp"
 #include "parallel.hpp"
@@ -282,7 +283,10 @@ NB_MODULE(_native, m) {
         return to_matrix(output, 2, rows);
       },
       "values"_a, nb::kw_only(), "threads"_a = 0);
-  m.def("release_memory", release_memory);
+  m.def("release_memory", [] {
+    forget_lattices();
+    release_memory();
+  });
   m.def("simd", [] { return kernels().name; });
   m.def("max_threads", max_threads);
 }

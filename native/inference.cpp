@@ -27,7 +27,7 @@ void MeanField::filter_terms(const float* source, const Buffer<float>* sums, int
   values.resize(terms_.size());
   FilterTimes times;
   for (std::size_t t = 0; t < terms_.size(); ++t) {
-    const Lattice& lattice = terms_[t]->lattice;
+    const Lattice& lattice = *terms_[t]->lattice;
     const std::size_t size = lattice.num_vertices * channels;
     if (values[t].size() != size) values[t] = Buffer<float>(size);
     if (sums != nullptr && lattice.has_parts()) {
@@ -63,7 +63,7 @@ double MeanField::update_general(float* marginals, float* output, const float* d
     filter_terms(source, nullptr, channels, values);
     for (std::size_t t = 0; t < terms_.size(); ++t) {
       const CompatibilityMatrix& c = terms_[t]->compatibility;
-      splices.push_back(terms_[t]->lattice.splice(values[t].data()));
+      splices.push_back(terms_[t]->lattice->splice(values[t].data()));
       padded.emplace_back(c.rank == 2 ? std::size_t(channels) * channels : channels, 0.0f);
       for (int i = 0; i < num_classes_; ++i) {
         if (c.rank < 2) {

@@ -70,14 +70,13 @@ struct RestUnary {
 };
 
 // One mean-field update where every compatibility is Potts. The filtered classes of a point sum to a known number,
-// so the last class needs no channel of its own.
+// so the last class needs no channel of its own: it hears what the others do not.
 struct PottsUpdate {
   const Splice* terms;
   const float* strengths;       // [terms]
   int num_terms;
   const float* log_unary;       // [points][row]: -energy of all classes but the last
-  const float* log_unary_last;  // [points]
-  const float* potts_sum;       // [points]: what the messages to all classes sum to; null without terms
+  const float* log_unary_last;  // [points], with last_ratio * what the messages to all classes sum to
   float last_ratio;             // strength towards the last class over that towards the others: 1 but for merged ones
   bool search_max;              // exponents may leave the range of exp: subtract the largest first
   float* marginals;             // [points][row], or null
@@ -98,7 +97,7 @@ constexpr int kMostHeard = 32;  // channels
 // The same where the terms' values have channels for some of the classes only; the messages to the others are 0. Class
 // numbers ascend. `marginals` and `scatters` take rows of the classes that are sent on.
 struct SparseUpdate {
-  PottsUpdate all;              // potts_sum is not used
+  PottsUpdate all;              // log_unary_last is the unary alone
   const std::int32_t* heard;    // [num_heard]: the class of each channel of the values
   int num_heard;
   int heard_channels;           // padded

@@ -76,8 +76,7 @@ void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end)
           prefetch_slice<CHANNELS>(u.terms[t], p + kPointsAhead<CHANNELS>);
         add_slice(row, u.terms[t], u.strengths[t], p, CHANNELS);
       }
-      last[i] = u.log_unary_last[p];
-      if (u.potts_sum != nullptr) last[i] += u.last_ratio * (u.potts_sum[p] - row.sum());
+      last[i] = u.log_unary_last[p] - u.last_ratio * row.sum();
       Row<CHANNELS> unary;
       unary.load(u.log_unary + p * CHANNELS);
       row.add(unary);
@@ -135,8 +134,7 @@ void update_potts_pairs(const PottsUpdate& u, std::size_t begin, std::size_t end
         for (int k = 0; k < term.corners; ++k) sum += weights[k] * term.values[vertices[k]];
         message += u.strengths[t] * sum;
       }
-      const float sum = u.potts_sum != nullptr ? u.potts_sum[p] : 0.0f;
-      const float odds = (u.log_unary_last[p] - u.log_unary[p]) + (u.last_ratio * (sum - message) - message);
+      const float odds = (u.log_unary_last[p] - u.log_unary[p]) - (u.last_ratio * message + message);
       difference[i] = odds < 87.0f ? odds : 87.0f;
     }
     for (int i = count; i < kBatch; ++i) difference[i] = 0.0f;
@@ -236,8 +234,7 @@ void update_potts_long(const PottsUpdate& u, std::size_t begin, std::size_t end)
       }
       add_slice_blocked(row, term, u.strengths[t], p, channels);
     }
-    float last = u.log_unary_last[p];
-    if (u.potts_sum != nullptr) last += u.last_ratio * (u.potts_sum[p] - sum_of(row, channels));
+    float last = u.log_unary_last[p] - u.last_ratio * sum_of(row, channels);
     const float* unary = u.log_unary + p * channels;
     for (int c = 0; c < channels; ++c) row[c] += unary[c];
     softmax_in_place(row, channels, last, true, u.search_max);

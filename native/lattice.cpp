@@ -268,6 +268,14 @@ double seconds() {
 
 }  // namespace
 
+std::size_t Lattice::bytes() const {
+  std::size_t numbers = vertices.size() + weights.size() + first.size() + 2 * entries.size() + places.size() +
+                        ones.size() + 3 * lines.lines.size();
+  for (const AxisGroup& group : groups)
+    for (const auto& axis : group.axes) numbers += axis.chains.size();
+  return 4 * numbers;
+}
+
 float alpha(int dimensions) { return 1.0f / (1.0f + std::pow(2.0f, -static_cast<float>(dimensions))); }
 
 Lattice build_lattice(const Features& features, std::size_t num_points, const Index* order, bool ring,

@@ -33,11 +33,16 @@ struct Lattice {
   std::vector<std::size_t> part_sums;  // where the sums of each part begin, and their number
   bool has_parts() const { return !part_sums.empty(); }
 
+  // What the filter, once normalised, makes of ones: what the classes of a filtered point sum to.
+  Buffer<float> ones;
+
   // How to blur: the lines of a lattice without holes, in whose order the vertices are numbered, or else groups of axes.
   // Then a vertex has the number in which the points come to it, so that points and vertices are near each other in
   // memory where they are in the photo.
   Lines lines;
   std::vector<AxisGroup> groups;
+
+  std::size_t bytes() const;
 
   Splice splice(const float* values) const {
     return {vertices.data(), weights.data(), values, dimensions + 1, !has_parts()};

@@ -75,6 +75,7 @@ void MeanField::add_positions(float x_std, float y_std, CompatibilityMatrix comp
                               Normalization normalization) {
   need_grid("add_positions");
   add_term(grid_features(height_, width_, x_std, y_std), std::move(compatibility), normalization);
+  terms_.back()->positions = PositionKey{height_, width_, x_std, y_std, ring_, static_cast<int>(normalization)};
 }
 
 template <class Pixel>
@@ -117,9 +118,10 @@ void MeanField::build(Term& term) {
   const bool before = is_symmetric || term.normalization == Normalization::kBefore;
   const bool after = is_symmetric || term.normalization == Normalization::kAfter;
   const float gain = alpha(term.features->dimensions());
-  Lattice& lattice = term.lattice;
-  lattice = build_lattice(*term.features, num_points_, order_.empty() ? nullptr : order_.data(), ring_,
-                          before == after, threads_);
+  if (term.positions) term.lattice = find_lattice(*term.positions);
+  if (term.lattice) return term.features.reset();
+  Lattice lattice = build_lattice(*term.features, num_points_, order_.empty() ? nullptr : order_.data(), ring_,
+                                  before == after, threads_);
   Buffer<float> norm;
   if (before || after) norm = filter_ones(lattice, threads_);
   parallel_ranges(threads_, norm.size(), kGrain, [&](std::size_t begin, std::size_t end) {
@@ -129,7 +131,9 @@ void MeanField::build(Term& term) {
     }
   });
   scale_weights(lattice, before ? norm.data() : nullptr, after ? norm.data() : nullptr, gain, threads_);
-  term.ones = filter_ones(lattice, threads_);
+  lattice.ones = filter_ones(lattice, threads_);
+  term.lattice = std::make_shared<const Lattice>(std::move(lattice));
+  if (term.positions) keep_lattice(*term.positions, term.lattice);
   term.features.reset();
 }
 
@@ -157,7 +161,7 @@ void MeanField::prepare() {
 std::vector<std::size_t> MeanField::vertices() {
   prepare();
   std::vector<std::size_t> counts;
-  for (const auto& term : terms_) counts.push_back(term->lattice.num_vertices);
+  for (const auto& term : terms_) counts.push_back(term->lattice->num_vertices);
   return counts;
 }
 

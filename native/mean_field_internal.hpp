@@ -3,8 +3,10 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "features.hpp"
+#include "kept_lattices.hpp"
 #include "mean_field.hpp"
 
 namespace atrous {
@@ -15,8 +17,8 @@ struct MeanField::Term {
   std::unique_ptr<Features> features;  // until the lattice is built
   CompatibilityMatrix compatibility;
   Normalization normalization;
-  Lattice lattice;
-  Buffer<float> ones;  // the filtered vector of ones: what the classes of a marginal sum to
+  std::optional<PositionKey> positions;  // where the features are those of a grid
+  std::shared_ptr<const Lattice> lattice;
   // Potts with strength w towards all classes but the last, w * ratio towards the last: [-w, ..., -w, -w ratio].
   bool is_potts = false;
   float strength = 0.0f, ratio = 1.0f;

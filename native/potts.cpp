@@ -6,6 +6,7 @@
 // messages are taken as 0, their marginals come from the softmax of all classes as ever.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "mean_field_internal.hpp"
@@ -48,6 +49,7 @@ class MeanField::PottsRun {
   bool sends_all() const { return sent_.classes.size() == all_.classes.size(); }
   // Without a search for the largest exponent, and where no channel has a strength of its own.
   bool can_merge_rest() const { return !search_max_ && (ratio_ == 1.0f || !heard_.has(field_.num_classes_ - 1)); }
+  std::pair<float, float> add_last_messages();
   void listen();
   void update(int num_terms, float* output);
   void update_few(PottsUpdate part, std::size_t begin, std::size_t end) const;
@@ -68,7 +70,8 @@ class MeanField::PottsRun {
   std::vector<Buffer<float>> values_;
   // Terms with parts take the marginals from the registers; for the others they are stored.
   std::vector<Buffer<float>> sums_;
-  Buffer<float> marginals_, potts_sum_;
+  Buffer<float> marginals_;
+  Buffer<float> last_;  // the last class's unary and what it hears where the others hear nothing
   Buffer<float> few_, few_last_;  // the unary of the classes that are heard, and of the rest as one class
   Buffer<float> maxima_;          // a row for each task: channels and the last class
 };
@@ -81,25 +84,13 @@ MeanField::PottsRun::PottsRun(MeanField& field, float ratio)
       sent_(all_),
       splices_(field.terms_.size()),
       sums_(field.terms_.size()) {
-  float reach = 0.0f, largest = 0.0f;  // how far messages of 1 from all sides move an exponent
   bool attracts = ratio >= 0.0f;
-  if (!field_.terms_.empty()) {
-    potts_sum_ = Buffer<float>(field_.num_points_);
-    potts_sum_.fill(0.0f);
-  }
   for (const auto& term : field_.terms_) {
-    (term->lattice.has_parts() ? has_parts_ : stores_marginals_) = true;
-    const float strength = term->strength;
-    strengths_.push_back(strength);
-    attracts = attracts && strength >= 0.0f;
-    float most = 0.0f;
-    for (std::size_t p = 0; p < field_.num_points_; ++p) {
-      potts_sum_[p] += strength * term->ones[p];
-      most = std::max(most, term->ones[p]);
-    }
-    reach += strength * most;
+    (term->lattice->has_parts() ? has_parts_ : stores_marginals_) = true;
+    strengths_.push_back(term->strength);
+    attracts = attracts && term->strength >= 0.0f;
   }
-  for (const float sum : potts_sum_) largest = std::max(largest, std::fabs(sum));
+  const auto [reach, largest] = add_last_messages();
   // The unary's largest exponent is 0 and messages move it by `largest` at most: e^40 times all classes fits, and e^-40
   // stands far above what channels without a class add, e^-75.
   const float factor = std::max(1.0f, std::fabs(ratio));
@@ -109,12 +100,37 @@ MeanField::PottsRun::PottsRun(MeanField& field, float ratio)
   allocate();
 }
 
+// Returns how far messages of 1 from all sides move an exponent: where each term's are largest, and where all are.
+std::pair<float, float> MeanField::PottsRun::add_last_messages() {
+  const std::size_t points = field_.num_points_, terms = field_.terms_.size();
+  last_ = Buffer<float>(points);
+  std::vector<std::vector<float>> most((points + kGrain - 1) / kGrain, std::vector<float>(terms + 1, 0.0f));
+  parallel_ranges(field_.threads_, points, kGrain, [&](std::size_t begin, std::size_t end) {
+    float* own = most[begin / kGrain].data();
+    for (std::size_t p = begin; p < end; ++p) {
+      float sum = 0.0f;
+      for (std::size_t t = 0; t < terms; ++t) {
+        const float one = field_.terms_[t]->lattice->ones[p];
+        own[t] = std::max(own[t], one);
+        sum += strengths_[t] * one;
+      }
+      own[terms] = std::max(own[terms], std::fabs(sum));
+      last_[p] = field_.log_unary_last_[p] + ratio_ * sum;
+    }
+  });
+  for (const auto& own : most)
+    for (std::size_t t = 0; t <= terms; ++t) most[0][t] = std::max(most[0][t], own[t]);
+  float reach = 0.0f;
+  for (std::size_t t = 0; t < terms; ++t) reach += strengths_[t] * most[0][t];
+  return {reach, most[0][terms]};
+}
+
 void MeanField::PottsRun::allocate() {
   const auto row = static_cast<std::size_t>(sent_.padded);
   marginals_ = Buffer<float>();  // before the new one is there
   if (stores_marginals_) marginals_ = Buffer<float>(field_.num_points_ * row);
   for (std::size_t t = 0; t < sums_.size(); ++t) {
-    const Lattice& lattice = field_.terms_[t]->lattice;
+    const Lattice& lattice = *field_.terms_[t]->lattice;
     if (lattice.has_parts()) sums_[t] = Buffer<float>(lattice.part_sums.back() * row);
   }
 }
@@ -125,7 +141,7 @@ void MeanField::PottsRun::operator()(int iterations, float* output, bool (*inter
     if (iteration > 0) {
       field_.filter_terms(marginals_.data(), sums_.data(), sent_.padded, values_);
       for (std::size_t t = 0; t < splices_.size(); ++t)
-        splices_[t] = field_.terms_[t]->lattice.splice(values_[t].data());
+        splices_[t] = field_.terms_[t]->lattice->splice(values_[t].data());
     }
     {
       Stopwatch watch(field_.timings_["slice"]);
@@ -172,7 +188,6 @@ void MeanField::PottsRun::update(int num_terms, float* output) {
   all.num_terms = num_terms;
   all.log_unary = field_.log_unary_.data();
   all.log_unary_last = field_.log_unary_last_.data();
-  all.potts_sum = num_terms == 0 ? nullptr : potts_sum_.data();
   all.last_ratio = ratio_;
   all.search_max = search_max_;
   all.marginals = output != nullptr || !stores_marginals_ ? nullptr : marginals_.data();
@@ -184,13 +199,16 @@ void MeanField::PottsRun::update(int num_terms, float* output) {
     PottsUpdate part = all;
     std::vector<Scatter> scatters;
     for (std::size_t t = 0; t < sums_.size() && scatters_here; ++t) {
-      const Lattice& lattice = field_.terms_[t]->lattice;
+      const Lattice& lattice = *field_.terms_[t]->lattice;
       if (lattice.has_parts()) scatters.push_back(begin_part(lattice, begin, sums_[t].data(), sent_.padded));
     }
     part.scatters = scatters.data();
     part.num_scatters = static_cast<int>(scatters.size());
     if (measures) part.maxima = &maxima_[begin / grain * (channels + 1)];
-    if (hears_all()) return run.update_potts(part, begin, end);
+    if (hears_all()) {
+      if (num_terms > 0) part.log_unary_last = last_.data();
+      return run.update_potts(part, begin, end);
+    }
     if (output == nullptr && can_merge_rest() && heard_.classes == sent_.classes)
       return update_few(part, begin, end);
     std::vector<float> scratch(kUpdateBatch * channels + static_cast<std::size_t>(sent_.padded));
@@ -207,7 +225,7 @@ void MeanField::PottsRun::update_few(PottsUpdate part, std::size_t begin, std::s
   const Rest rest{part.log_unary, part.log_unary_last, part.channels, silent_, part.maxima};
   part.log_unary = few_.data();
   part.log_unary_last = few_last_.data();
-  part.potts_sum = nullptr;
+  part.last_ratio = 0.0f;
   part.channels = heard_.padded;
   part.num_classes = heard_.padded + 1;
   part.maxima = maxima.data();
@@ -251,7 +269,7 @@ void MeanField::PottsRun::narrow(Channels next) {
   values_.clear();  // they have been sliced, and are larger than what is needed here
   if (stores_marginals_) marginals_ = pick(marginals_, nullptr, next);
   for (std::size_t t = 0; t < sums_.size(); ++t) {
-    const Lattice& lattice = field_.terms_[t]->lattice;
+    const Lattice& lattice = *field_.terms_[t]->lattice;
     if (!lattice.has_parts()) continue;
     const Buffer<float> totals = totals_of(lattice);
     sums_[t] = pick(sums_[t], totals.data(), next);

@@ -1,0 +1,76 @@
+#include "kept_lattices.hpp"
+
+#include <algorithm>
+#include <mutex>
+#include <utility>
+#include <vector>
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+
+namespace atrous {
+namespace {
+
+constexpr std::size_t kMost = 4;
+constexpr std::size_t kMostBytes = std::size_t{128} << 20;
+
+struct Kept {
+  PositionKey key;
+  std::shared_ptr<const Lattice> lattice;
+};
+
+struct Shelf {
+  std::mutex mutex;
+  std::vector<Kept> kept;  // the last one used stands last
+};
+
+// Never destroyed: an array may outlive this file's statics, and a thread may still infer. A forked child finds the
+// shelf as it was.
+Shelf& shelf() {
+  static Shelf* const shared = [] {
+    auto* made = new Shelf;
+#if !defined(_WIN32)
+    static Shelf* forking = made;
+    pthread_atfork([] { forking->mutex.lock(); }, [] { forking->mutex.unlock(); }, [] { forking->mutex.unlock(); });
+#endif
+    return made;
+  }();
+  return *shared;
+}
+
+}  // namespace
+
+std::shared_ptr<const Lattice> find_lattice(const PositionKey& key) {
+  Shelf& shared = shelf();
+  const std::lock_guard<std::mutex> lock(shared.mutex);
+  const auto found = std::find_if(shared.kept.begin(), shared.kept.end(), [&](const Kept& k) { return k.key == key; });
+  if (found == shared.kept.end()) return nullptr;
+  std::rotate(found, found + 1, shared.kept.end());
+  return shared.kept.back().lattice;
+}
+
+void keep_lattice(const PositionKey& key, std::shared_ptr<const Lattice> lattice) {
+  if (lattice->bytes() > kMostBytes) return;
+  Shelf& shared = shelf();
+  std::vector<Kept> dropped;  // freed without the lock
+  const std::lock_guard<std::mutex> lock(shared.mutex);
+  auto& kept = shared.kept;
+  const auto same = std::find_if(kept.begin(), kept.end(), [&](const Kept& k) { return k.key == key; });
+  if (same != kept.end()) return;  // another thread was faster
+  kept.push_back({key, std::move(lattice)});
+  std::size_t bytes = 0;
+  for (const Kept& k : kept) bytes += k.lattice->bytes();
+  while (kept.size() > kMost || bytes > kMostBytes) {
+    bytes -= kept.front().lattice->bytes();
+    dropped.push_back(std::move(kept.front()));
+    kept.erase(kept.begin());
+  }
+}
+
+void forget_lattices() noexcept {
+  std::vector<Kept> dropped;
+  const std::lock_guard<std::mutex> lock(shelf().mutex);
+  dropped.swap(shelf().kept);
+}
+
+}  // namespace atrous
