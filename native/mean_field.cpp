@@ -102,15 +102,27 @@ void MeanField::add_features(const float* features, int dimensions, Compatibilit
 void MeanField::choose_order() {
   if (height_ == 0 || (height_ <= kTile && width_ <= kTile)) return;
   order_ = Buffer<std::uint32_t>(num_points_);
-  for (std::size_t pixel = 0; pixel < num_points_; ++pixel) order_[place_of(pixel)] = static_cast<std::uint32_t>(pixel);
+  std::vector<std::uint32_t> places(width_);
+  for (std::size_t row = 0; row < num_points_; row += width_) {
+    find_places(row, width_, places.data());
+    for (std::size_t x = 0; x < width_; ++x) order_[places[x]] = static_cast<std::uint32_t>(row + x);
+  }
 }
 
-std::size_t MeanField::place_of(std::size_t pixel) const {
-  if (height_ == 0) return pixel;
-  const std::size_t y = pixel / width_, x = pixel % width_;
-  const std::size_t top = y / kTile * kTile, left = x / kTile * kTile;
-  const std::size_t rows = std::min(kTile, height_ - top), columns = std::min(kTile, width_ - left);
-  return top * width_ + left * rows + (y - top) * columns + (x - left);
+// The internal places of some pixels that follow each other.
+void MeanField::find_places(std::size_t first, std::size_t count, std::uint32_t* places) const {
+  const std::size_t width = height_ == 0 ? count : width_;
+  std::size_t y = height_ == 0 ? 0 : first / width, x = height_ == 0 ? 0 : first % width;
+  for (std::size_t i = 0; i < count; ++i) {
+    std::size_t place = first + i;
+    if (height_ != 0) {
+      const std::size_t top = y / kTile * kTile, left = x / kTile * kTile;
+      const std::size_t rows = std::min(kTile, height_ - top), columns = std::min(kTile, width - left);
+      place = top * width + left * rows + (y - top) * columns + (x - left);
+    }
+    places[i] = static_cast<std::uint32_t>(place);
+    if (++x == width) x = 0, ++y;
+  }
 }
 
 void MeanField::build(Term& term) {

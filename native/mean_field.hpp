@@ -57,7 +57,7 @@ class MeanField {
   void prepare();
   void build(Term& term);
   void choose_order();
-  std::size_t place_of(std::size_t pixel) const;
+  void find_places(std::size_t first, std::size_t count, std::uint32_t* places) const;
   void need_grid(const char* what) const;
   template <class Read>
   void read_unary(Read read);

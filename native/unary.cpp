@@ -10,6 +10,16 @@
 
 namespace atrous {
 
+namespace {
+
+// To 1e-5..1; NaN stays. Two steps that the compiler makes vectors of.
+inline float clip(float p) {
+  const float low = p < 1e-5f ? 1e-5f : p;
+  return low > 1.0f ? 1.0f : low;
+}
+
+}  // namespace
+
 // `read(block, first, count)` fills the energies of `count` pixels: block[class * kUnaryBlock + i].
 template <class Read>
 void MeanField::read_unary(Read read) {
@@ -33,7 +43,7 @@ void MeanField::read_unary(Read read) {
       const std::size_t count = std::min<std::size_t>(kUnaryBlock, end - first);
       if (count < kUnaryBlock) std::fill(block.begin(), block.end(), 0.0f);
       read(block.data(), first, count);
-      for (std::size_t i = 0; i < count; ++i) places[i] = static_cast<std::uint32_t>(place_of(first + i));
+      find_places(first, count, places);
       unary.count = static_cast<int>(count);
       if (!kernels().fill_unary(unary))
         throw std::invalid_argument(
@@ -73,23 +83,25 @@ void MeanField::set_probabilities(const float* probabilities, std::size_t num_ro
   }
   read_unary([&](float* block, std::size_t first, std::size_t count) {
     const Kernels& run = kernels();
-    const auto copy_row = [&](std::size_t row, float* to) {
-      const float* from = probabilities + row * num_points_ + first;
-      bool is_number = true;
-      for (std::size_t i = 0; i < count; ++i) is_number &= from[i] == from[i];
-      if (!is_number) throw std::invalid_argument("probabilities must not be NaN");
-      std::memcpy(to, from, sizeof(float) * count);
+    const auto check = [&](const float* values) {
+      int strange = 0;
+      for (std::size_t i = 0; i < count; ++i) strange += values[i] != values[i];
+      if (strange > 0) throw std::invalid_argument("probabilities must not be NaN");
     };
-    for (std::size_t c = 0; c < rows.size(); ++c) copy_row(rows[c], block + c * kUnaryBlock);
+    for (std::size_t c = 0; c < rows.size(); ++c) {
+      const float* from = probabilities + rows[c] * num_points_ + first;
+      check(from);
+      std::memcpy(block + c * kUnaryBlock, from, sizeof(float) * count);
+    }
     run.energies(block, 1.0f, rows.size() * kUnaryBlock);
     if (rest.empty()) return;
     float* sum = block + rows.size() * kUnaryBlock;
     std::fill(sum, sum + count, 0.0f);
-    std::vector<float> part(count);
     for (const std::size_t row : rest) {
-      copy_row(row, part.data());
-      for (std::size_t i = 0; i < count; ++i) sum[i] += std::clamp(part[i], 1e-5f, 1.0f);
+      const float* from = probabilities + row * num_points_ + first;
+      for (std::size_t i = 0; i < count; ++i) sum[i] += clip(from[i]);
     }
+    check(sum);
     run.energies(sum, std::numeric_limits<float>::max(), count);
   });
 }
@@ -118,7 +130,7 @@ void expand(const float* refined, const float* probabilities, std::size_t num_ro
       for (std::size_t row = 0; row < num_rows; ++row) {
         if (place[row] < num_live) continue;
         const float* from = probabilities + row * num_points + first;
-        for (std::size_t i = 0; i < count; ++i) scale[i] += std::clamp(from[i], 1e-5f, 1.0f);
+        for (std::size_t i = 0; i < count; ++i) scale[i] += clip(from[i]);
       }
       for (std::size_t i = 0; i < count; ++i) scale[i] = refined[(first + i) * columns + num_live] / scale[i];
       for (std::size_t row = 0; row < num_rows; ++row) {
@@ -127,7 +139,7 @@ void expand(const float* refined, const float* probabilities, std::size_t num_ro
         if (place[row] < num_live) {
           for (std::size_t i = 0; i < count; ++i) to[i] = refined[(first + i) * columns + place[row]];
         } else {
-          for (std::size_t i = 0; i < count; ++i) to[i] = scale[i] * std::clamp(from[i], 1e-5f, 1.0f);
+          for (std::size_t i = 0; i < count; ++i) to[i] = scale[i] * clip(from[i]);
         }
       }
     }
