@@ -300,7 +300,8 @@ Lattice build_lattice(const Features& features, std::size_t num_points, const In
   lattice.vertices = Buffer<Index>(num_points * corners);
   lattice.weights = Buffer<float>(num_points * corners);
   Packing<Key64> exact(d);
-  if (d <= 2 && pack_grid(reach, std::max<std::uint64_t>(1u << 16, 4 * std::uint64_t{num_points}), exact)) {
+  const std::uint64_t most_keys = std::clamp<std::uint64_t>(4 * std::uint64_t{num_points}, 1u << 16, kNone);
+  if (d <= 2 && pack_grid(reach, most_keys, exact)) {
     fill_grid(lattice, features, elevation, exact, order, ring, allows_parts, threads);
   } else if (pack_fields(reach, exact)) {
     fill_lattice(lattice, features, elevation, exact, order, ring, allows_parts, threads);

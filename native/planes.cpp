@@ -55,8 +55,8 @@ void sort(std::uint64_t* members, std::size_t count) {
   std::copy(sorted, sorted + count, members);
 }
 
-// Sorted members whose places differ by 1 follow each other. No vertex fills its field to the last number, so one step
-// beyond the end of a row names none. Returns where the list ends.
+// Sorted members whose places differ by 1 follow each other. The step from the last number of a field to 0 of the next row
+// is none: no field of any vertices holds both. Returns where the list ends.
 Index* write_chains(const std::uint64_t* members, std::size_t count, Index* list) {
   bool goes_on = false;
   for (std::size_t i = 0; i < count; ++i) {
