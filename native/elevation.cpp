@@ -7,9 +7,9 @@
 
 namespace atrous {
 
-std::vector<float> find_bounds(const Features& features, int threads) {
+std::vector<float> find_bounds(const Features& features) {
   std::vector<float> low_high(2 * features.dimensions());
-  features.bounds(low_high.data(), threads);
+  features.bounds(low_high.data());
   for (const float value : low_high)
     if (!std::isfinite(value)) throw std::invalid_argument("features must be finite numbers");
   return low_high;

@@ -21,14 +21,14 @@ class Features {
   virtual ~Features() = default;
   virtual int dimensions() const = 0;
   // Lowest and highest value of each dimension: [dimensions][2].
-  virtual void bounds(float* low_high, int threads) const = 0;
+  virtual void bounds(float* low_high) const = 0;
   // Features of `count` pixels, one dimension after the other: out[k * stride + i].
   virtual void fill(const std::uint32_t* pixels, std::size_t first, std::size_t count, float* out,
                     std::size_t stride) const = 0;
 };
 
 // Bounds of the features, checked: std::invalid_argument where one is not finite.
-std::vector<float> find_bounds(const Features& features, int threads);
+std::vector<float> find_bounds(const Features& features);
 
 // Float32 operations in the order that pydensecrf has them: another order puts some points into other simplices.
 // elevation.cpp is compiled without contraction to fused multiply-add.

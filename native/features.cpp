@@ -14,7 +14,7 @@ class GridFeatures : public Features {
   GridFeatures(std::size_t height, std::size_t width, float x_std, float y_std)
       : height_(height), width_(width), x_std_(x_std), y_std_(y_std) {}
   int dimensions() const override { return 2; }
-  void bounds(float* low_high, int) const override {
+  void bounds(float* low_high) const override {
     const float far[2] = {static_cast<float>(width_ - 1) / x_std_, static_cast<float>(height_ - 1) / y_std_};
     for (int k = 0; k < 2; ++k) {
       low_high[2 * k] = std::min(0.0f, far[k]);
@@ -80,8 +80,8 @@ class ImageFeatures : public GridFeatures {
         image_(image, image + height * width * channels),
         stds_(stds, stds + channels) {}
   int dimensions() const override { return 2 + channels_; }
-  void bounds(float* low_high, int threads) const override {
-    GridFeatures::bounds(low_high, threads);
+  void bounds(float* low_high) const override {
+    GridFeatures::bounds(low_high);
     column_bounds(image_.data(), height_ * width_, channels_, stds_.data(), low_high + 4);
   }
   void fill(const std::uint32_t* pixels, std::size_t first, std::size_t count, float* out,
@@ -108,7 +108,7 @@ class PointFeatures : public Features {
     std::memcpy(features_.data(), features, sizeof(float) * count * dimensions);
   }
   int dimensions() const override { return dimensions_; }
-  void bounds(float* low_high, int) const override {
+  void bounds(float* low_high) const override {
     column_bounds(features_.data(), count_, dimensions_, nullptr, low_high);
   }
   void fill(const std::uint32_t* points, std::size_t first, std::size_t count, float* out,

@@ -1,7 +1,6 @@
 #include "keys.hpp"
 
 #include <algorithm>
-#include <limits>
 
 namespace atrous {
 namespace {

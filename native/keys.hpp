@@ -61,12 +61,12 @@ struct Reach {
 template <class Key>
 struct Packing {
   explicit Packing(int d) : factor(d + 1), origin{}, step(d + 1) {}
-  std::vector<Key> factor;  // of n_j at j; [0] is not used
+  std::vector<Key> factor;  // of n_j at j; [0] is 0
   Key origin;
   std::vector<Key> step;  // a step along axis j adds this
-  std::uint64_t span = 0;     // of grid(): keys lie below it
-  std::uint64_t width = 0;    // of grid(): n_1 is the key modulo this
-  int field_bits = 0;         // of fields()
+  std::uint64_t span = 0;     // of pack_grid: keys lie below it
+  std::uint64_t width = 0;    // of pack_grid: n_1 is the key modulo this
+  int field_bits = 0;         // of pack_fields
 
  private:
   void set_steps() {
@@ -85,7 +85,7 @@ struct Packing {
 bool pack_grid(const Reach& reach, std::uint64_t most, Packing<Key64>& packing);
 
 // Fields of equally many bits, one more than the n_j need, so that differences of two n_j fit too. False where 64
-// bits, or the kFieldBits that AxisGroups reads, are too few.
+// bits, or the kFieldBits of which a plane has two, are too few.
 constexpr int kFieldBits = 15;  // most bits of a field
 bool pack_fields(const Reach& reach, Packing<Key64>& packing);
 
@@ -117,8 +117,8 @@ class HashTable {
       if (slots_[i].tag == tag_of(hash) && keys[slots_[i].vertex] == key) return slots_[i].vertex;
     const auto vertex = static_cast<Index>(keys.size());
     if (vertex >= kChainEnd) throw std::length_error("the lattice has more than 2^31 vertices");
-    slots_[i] = {tag_of(hash), vertex};
     keys.push_back(key);
+    slots_[i] = {tag_of(hash), vertex};
     if (keys.size() * 2 > mask_) grow(keys);
     return vertex;
   }

@@ -196,7 +196,7 @@ std::vector<Key> number_batch(Lattice& lattice, const Features& features, const 
             Index* vertices = &lattice.vertices[point * corners];
             const bool same = point > begin && std::equal(touched, touched + corners, last.begin());
             for (std::size_t k = 0; k < corners; ++k) {
-              vertices[k] = same ? vertices[k - corners] : table.insert(touched[k], keys);
+              vertices[k] = same ? lattice.vertices[(point - 1) * corners + k] : table.insert(touched[k], keys);
               last[k] = touched[k];
             }
           });
@@ -219,7 +219,10 @@ void fill_lattice(Lattice& lattice, const Features& features, const Elevation& e
   HashTable<Key> table(points / 2);
   std::mutex turn;
   std::size_t next = 0;
+  bool is_broken = false;  // by an exception, which some task keeps for the end
   const auto meet_others = [&] {
+    if (is_broken) return;
+    is_broken = true;
     for (; next < batches && is_ready[next]; ++next) {
       const std::size_t count = own[next].size();
       shared[next].resize(count);
@@ -227,8 +230,9 @@ void fill_lattice(Lattice& lattice, const Features& features, const Elevation& e
         if (k + kLookAhead < count) table.prefetch_slot(own[next][k + kLookAhead]);
         shared[next][k] = table.insert(own[next][k], keys);
       }
-      own[next] = {};
+      std::vector<Key>().swap(own[next]);
     }
+    is_broken = false;
   };
   parallel_ranges(threads, points, kBatch, [&](std::size_t begin, std::size_t end) {
     own[begin / kBatch] = number_batch(lattice, features, elevation, packing, order, begin, end);
@@ -254,6 +258,7 @@ void fill_lattice(Lattice& lattice, const Features& features, const Elevation& e
       const std::vector<Index>& vertices = shared[begin / kBatch];
       for (std::size_t e = begin * corners; e < end * corners; ++e) lattice.vertices[e] = vertices[lattice.vertices[e]];
     });
+    std::vector<std::vector<Index>>().swap(shared);
     list_points(lattice, allows_parts, threads);
   };
   parallel_ranges(threads, 2, 1, [&](std::size_t task, std::size_t) {
@@ -269,11 +274,11 @@ double seconds() {
 }  // namespace
 
 std::size_t Lattice::bytes() const {
-  std::size_t numbers = vertices.size() + weights.size() + first.size() + 2 * entries.size() + places.size() +
-                        ones.size() + 3 * lines.lines.size();
+  std::size_t sum = vertices.bytes() + weights.bytes() + first.bytes() + entries.bytes() + places.bytes() + ones.bytes() +
+                    sizeof(Lines::Line) * lines.lines.size();
   for (const AxisGroup& group : groups)
-    for (const auto& axis : group.axes) numbers += axis.chains.size();
-  return 4 * numbers;
+    for (const auto& axis : group.axes) sum += axis.chains.bytes();
+  return sum;
 }
 
 float alpha(int dimensions) { return 1.0f / (1.0f + std::pow(2.0f, -static_cast<float>(dimensions))); }
@@ -291,7 +296,7 @@ Lattice build_lattice(const Features& features, std::size_t num_points, const In
   lattice.dimensions = d;
   lattice.num_points = num_points;
   const Elevation elevation(d);
-  std::vector<float> bounds = find_bounds(features, threads);
+  std::vector<float> bounds = find_bounds(features);
   for (int k = 0; k < d && fills_up(num_points, ring); ++k) {
     if (bounds[2 * k] > 0.0f) bounds[2 * k] = 0.0f;
     if (bounds[2 * k + 1] < 0.0f) bounds[2 * k + 1] = 0.0f;

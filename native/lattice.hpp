@@ -37,8 +37,8 @@ struct Lattice {
   Buffer<float> ones;
 
   // How to blur: the lines of a lattice without holes, in whose order the vertices are numbered, or else groups of axes.
-  // Then a vertex has the number in which the points come to it, so that points and vertices are near each other in
-  // memory where they are in the photo.
+  // Then vertices are numbered as the points come to them (in fewer than three dimensions by their keys), so that what
+  // is near in the photo is near in memory.
   Lines lines;
   std::vector<AxisGroup> groups;
 

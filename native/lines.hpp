@@ -14,7 +14,7 @@ struct Lines {
     Index start = 0, first = 0, count = 0;
   };
   std::vector<Line> lines;
-  std::size_t width = 0;  // largest n_1 and one more
+  std::size_t width = 0;  // room for all n_1 and a neighbour on each side
   bool empty() const { return lines.empty(); }
 };
 

@@ -59,7 +59,7 @@ void MeanField::add_term(std::unique_ptr<Features> features, CompatibilityMatrix
     term->is_potts = std::all_of(values.begin(), values.end() - 1, [&](float v) { return v == values[0]; });
     term->strength = -values[0];
     term->ratio = values[0] != 0.0f ? values.back() / values[0] : 1.0f;
-    if (values[0] == 0.0f && values.back() != 0.0f) term->is_potts = false;
+    if (!std::isfinite(term->ratio) || (values[0] == 0.0f && values.back() != 0.0f)) term->is_potts = false;
   } else if (compatibility.rank == 2) {
     for (std::size_t i = 0; i < number; ++i)
       for (std::size_t j = 0; j < i; ++j)

@@ -40,6 +40,8 @@ class Split {
   std::uint64_t mask_, ones_ = 0, middles_ = 0;
 };
 
+static_assert(2 * kFieldBits < 32, "two fields of a key are a number that Kernels::rank takes");
+
 // By the upper half. Few numbers are counted against each other, which needs no branches.
 void sort(std::uint64_t* members, std::size_t count) {
   if (count > kMostRanked) {
@@ -137,7 +139,8 @@ AxisGroup Planes::link(int threads) {
     auto& axis = group.axes[which];
     for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
       const Index* from = axis.chains.data() + begins_[cuts_[chunk]];
-      std::copy(from, from + axis.cuts[chunk + 1], axis.chains.data() + axis.length);
+      Index* to = axis.chains.data() + axis.length;
+      if (to != from) std::copy(from, from + axis.cuts[chunk + 1], to);
       axis.cuts[chunk + 1] = axis.length += axis.cuts[chunk + 1];
     }
   });
