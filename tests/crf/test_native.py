@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,18 +16,6 @@ HEIGHT, WIDTH = 9, 11
 POINTS = HEIGHT * WIDTH
 # float32 sums of some ten numbers beside the oracle's float64
 TOLERANCE = 2e-5
-
-
-@pytest.fixture(scope="module")
-def oracle() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "permutohedral", TESTS / "oracles/permutohedral.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def f32(values: object) -> np.ndarray:
@@ -93,6 +80,19 @@ def test_filter_breaks_ties_as_the_oracle_does(oracle: ModuleType, dimensions: i
     features[:10] = 0
     features[10:20] = features[10:20, :1]
     values = f32(rng.random((40, 3)))
+    expected = oracle.Lattice(features).filter(values)
+    assert np.allclose(_native.filter(features, values), expected, atol=TOLERANCE)
+
+
+# Vertices of a plane are told apart in one of three ways, according to their number.
+@pytest.mark.parametrize("thickness", [0.01, 1.0])
+@pytest.mark.parametrize("points", [20, 150, 600, 2500])
+def test_filter_of_small_and_large_planes(
+    oracle: ModuleType, points: int, thickness: float
+) -> None:
+    features = f32(np.random.default_rng(0).uniform(-30, 30, (points, 3)))
+    features[:, 2] *= thickness
+    values = f32(np.random.default_rng(1).random((points, 5)))
     expected = oracle.Lattice(features).filter(values)
     assert np.allclose(_native.filter(features, values), expected, atol=TOLERANCE)
 
@@ -232,6 +232,33 @@ def test_strong_repulsion_leaves_probabilities(
     assert np.allclose(q.sum(0), 1, atol=1e-5)
     # float32 knows an exponent of thousands to some digits
     assert np.allclose(q, expected, atol=max(TOLERANCE, 3e-6 * abs(strength)))
+
+
+def test_kept_lattices_of_positions_are_those_of_their_size() -> None:
+    compat = f32(3.0).reshape(())
+    sizes = [(9, 11), (11, 9), (9, 11), (3, 33)]
+    cases = [
+        (size, std, normalization, ring)
+        for size in sizes
+        for std in [(2.0, 2.0), (2.0, 3.0), (3.0, 2.0)]
+        for normalization in (0, 1, 3)
+        for ring in (False, True)
+    ]
+
+    def infer(size: tuple[int, int], std: tuple[float, float], norm: int, ring: bool) -> np.ndarray:
+        field = _native.MeanField(3, POINTS, height=size[0], width=size[1], ring=ring)
+        field.set_unary(energies(3))
+        field.add_positions(*std, compat, norm)
+        return field.infer(3)
+
+    fresh = []
+    for case in cases:
+        _native.release_memory()
+        fresh.append(infer(*case))
+    assert len({q.tobytes() for q in fresh}) == len(cases) - len(cases) // 4  # one size twice
+    for case, expected in zip(cases, fresh, strict=True):
+        infer(*case)  # leaves its lattice, which the next one takes
+        assert np.array_equal(infer(*case), expected)
 
 
 def test_float_and_byte_images_are_the_same() -> None:

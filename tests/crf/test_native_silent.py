@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -12,7 +10,6 @@ import pytest
 
 from atrous.crf import _native
 
-ORACLE = Path(__file__).parents[1] / "oracles/permutohedral.py"
 HEIGHT, WIDTH = 9, 11
 POINTS = HEIGHT * WIDTH
 TOLERANCE = 2e-5  # float32 sums of some ten numbers beside the oracle's float64
@@ -24,16 +21,6 @@ COMPATIBILITIES: dict[str, Callable[[int], np.ndarray]] = {
 # Widths of positions, and of positions and colours of the image's term. Where many points share a
 # vertex, parts of them are added up first: other code than for few.
 WIDTHS = {"narrow": (2.5, 6.0, 20.0), "wide": (25.0, 60.0, 200.0), "both": (2.5, 60.0, 200.0)}
-
-
-@pytest.fixture(scope="module")
-def oracle() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("permutohedral", ORACLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def f32(values: object) -> np.ndarray:

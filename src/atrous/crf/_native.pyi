@@ -113,7 +113,7 @@ def ranges(values: Floats, *, threads: int = 0) -> Floats:
     """Return (2, C) of values (C, N): lowest and highest of each row, or NaN."""
 
 def release_memory() -> None:
-    """Give the system back what is kept for the next image, at most 512 MB."""
+    """Give the system back what is kept for the next image, at most 640 MB."""
 
 def simd() -> str:
     """Return "avx512", "avx2" or "baseline": what runs here. ATROUS_SIMD lowers it."""
