@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
-#include <cmath>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -190,7 +188,7 @@ std::vector<Key> number_batch(Lattice& lattice, const Features& features, const 
   const std::size_t corners = lattice.dimensions + 1;
   std::vector<Key> keys, last(corners);
   keys.reserve(2 * kBatch);
-  HashTable<Key> table(end - begin);
+  HashTable<Key> table(2 * (end - begin));  // seldom too small, and still in the cache
   elevate(features, elevation, packing, order, begin, end, lattice.weights.data(),
           [&](std::size_t point, const Key* touched) {
             Index* vertices = &lattice.vertices[point * corners];
@@ -267,11 +265,9 @@ void fill_lattice(Lattice& lattice, const Features& features, const Elevation& e
   });
 }
 
-double seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 }  // namespace
+
+std::size_t points_of_part(std::size_t num_points) { return (num_points + kParts - 1) / kParts; }
 
 std::size_t Lattice::bytes() const {
   std::size_t sum = vertices.bytes() + weights.bytes() + first.bytes() + entries.bytes() + places.bytes() + ones.bytes() +
@@ -280,8 +276,6 @@ std::size_t Lattice::bytes() const {
     for (const auto& axis : group.axes) sum += axis.chains.bytes();
   return sum;
 }
-
-float alpha(int dimensions) { return 1.0f / (1.0f + std::pow(2.0f, -static_cast<float>(dimensions))); }
 
 Lattice build_lattice(const Features& features, std::size_t num_points, const Index* order, bool ring,
                       bool allows_parts, int threads) {
@@ -316,82 +310,6 @@ Lattice build_lattice(const Features& features, std::size_t num_points, const In
     fill_lattice(lattice, features, elevation, hashed, order, ring, allows_parts, threads);
   }
   return lattice;
-}
-
-void scale_weights(Lattice& lattice, const float* before, const float* after, float factor, int threads) {
-  const std::size_t corners = lattice.dimensions + 1;
-  if (lattice.has_parts()) {
-    // One set of weights serves both ways: what slicing multiplies by `factor` is taken back here.
-    for (Entry& entry : lattice.entries) entry.weight = 1.0f / factor;
-  } else if (before != nullptr) {
-    parallel_ranges(threads, lattice.num_points * corners, 1u << 16, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t e = begin; e < end; ++e) lattice.entries[e].weight *= before[lattice.entries[e].row];
-    });
-  }
-  parallel_ranges(threads, lattice.num_points, 1u << 14, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t p = begin; p < end; ++p) {
-      const float scale = after != nullptr ? after[p] * factor : factor;
-      for (std::size_t k = 0; k < corners; ++k) lattice.weights[p * corners + k] *= scale;
-    }
-  });
-}
-
-std::size_t points_of_part(std::size_t num_points) { return (num_points + kParts - 1) / kParts; }
-
-Scatter begin_part(const Lattice& lattice, std::size_t begin, float* sums, int channels) {
-  const std::size_t* range = &lattice.part_sums[begin / points_of_part(lattice.num_points)];
-  std::fill(sums + range[0] * channels, sums + range[1] * channels, 0.0f);
-  return {lattice.places.data(), lattice.weights.data(), sums + range[0] * channels, lattice.dimensions + 1};
-}
-
-void splat_and_blur(const Lattice& lattice, const float* source, float* values, int channels, int threads,
-                    FilterTimes* times) {
-  if (!lattice.has_parts()) return gather_and_blur(lattice, source, values, channels, threads, times);
-  const double start = seconds();
-  Buffer<float> sums(lattice.part_sums.back() * channels);
-  parallel_ranges(threads, lattice.num_points, points_of_part(lattice.num_points),
-                  [&](std::size_t begin, std::size_t end) {
-                    const Scatter part = begin_part(lattice, begin, sums.data(), channels);
-                    kernels().scatter(part, source, channels, begin, end);
-                  });
-  if (times != nullptr) times->splat += seconds() - start;
-  gather_and_blur(lattice, sums.data(), values, channels, threads, times);
-}
-
-void gather_and_blur(const Lattice& lattice, const float* sums, float* values, int channels, int threads,
-                     FilterTimes* times) {
-  const Kernels& run = kernels();
-  const double start = seconds();
-  const Splat splat{lattice.first.data(), lattice.entries.data(), sums, lattice.num_vertices, channels};
-  if (!lattice.lines.empty()) {
-    splat_and_blur_lines(lattice.lines, splat, values, threads);
-  } else {
-    parallel_ranges(threads, lattice.num_vertices, 1024, [&](std::size_t begin, std::size_t end) {
-      run.splat(splat, values + begin * channels, begin, end);
-    });
-  }
-  const double middle = seconds();
-  for (const auto& group : lattice.groups) {
-    parallel_ranges(threads, group.num_chunks(), 4, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t chunk = begin; chunk < end; ++chunk)
-        for (const auto& axis : group.axes)
-          run.blur(axis.chains.data(), axis.length, values, channels, axis.cuts[chunk], axis.cuts[chunk + 1]);
-    });
-  }
-  if (times != nullptr) {
-    times->splat += middle - start;
-    times->blur += seconds() - middle;
-  }
-}
-
-Buffer<float> filter_ones(const Lattice& lattice, int threads) {
-  Buffer<float> ones(lattice.num_points), values(lattice.num_vertices);
-  ones.fill(1.0f);
-  splat_and_blur(lattice, lattice.has_parts() ? ones.data() : nullptr, values.data(), 1, threads);
-  const Slice slice{lattice.splice(values.data()), ones.data(), 1};
-  parallel_ranges(threads, lattice.num_points, 1u << 14,
-                  [&](std::size_t begin, std::size_t end) { kernels().slice(slice, begin, end); });
-  return ones;
 }
 
 }  // namespace atrous

@@ -49,36 +49,12 @@ struct Lattice {
   }
 };
 
-// Factor that makes up for the blur's gain.
-float alpha(int dimensions);
-
 // `order`: internal place -> pixel, or null for identity. `ring` adds the neighbours of all vertices.
 // Throws std::invalid_argument where features are not finite or lie too far out.
 Lattice build_lattice(const Features& features, std::size_t num_points, const std::uint32_t* order, bool ring,
                       bool allows_parts, int threads);
 
-// Folds the normalisation into the weights: the entries' by before[point], the points' by after[point] * factor (null: 1).
-// With parts, `before` and `after` are the same.
-void scale_weights(Lattice& lattice, const float* before, const float* after, float factor, int threads);
-
 // The points of one part; this depends on nothing but their number.
 std::size_t points_of_part(std::size_t num_points);
-
-// Where the part that begins with point `begin` adds up its rows, cleared.
-Scatter begin_part(const Lattice& lattice, std::size_t begin, float* sums, int channels);
-
-struct FilterTimes {
-  double splat = 0, blur = 0;
-};
-// values = blurred splat of the points' rows, one row a vertex.
-void splat_and_blur(const Lattice& lattice, const float* source, float* values, int channels, int threads,
-                    FilterTimes* times = nullptr);
-// The same where `sums` hold what the points of each part add up to; without parts, the points' rows again, or null for
-// one channel of ones.
-void gather_and_blur(const Lattice& lattice, const float* sums, float* values, int channels, int threads,
-                     FilterTimes* times = nullptr);
-
-// One channel of ones through the lattice: [points].
-Buffer<float> filter_ones(const Lattice& lattice, int threads);
 
 }  // namespace atrous

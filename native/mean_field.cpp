@@ -126,23 +126,12 @@ void MeanField::find_places(std::size_t first, std::size_t count, std::uint32_t*
 }
 
 void MeanField::build(Term& term) {
-  const bool is_symmetric = term.normalization == Normalization::kSymmetric;
-  const bool before = is_symmetric || term.normalization == Normalization::kBefore;
-  const bool after = is_symmetric || term.normalization == Normalization::kAfter;
-  const float gain = alpha(term.features->dimensions());
   if (term.positions) term.lattice = find_lattice(*term.positions);
   if (term.lattice) return term.features.reset();
+  const bool allows_parts = is_before(term.normalization) == is_after(term.normalization);
   Lattice lattice = build_lattice(*term.features, num_points_, order_.empty() ? nullptr : order_.data(), ring_,
-                                  before == after, threads_);
-  Buffer<float> norm;
-  if (before || after) norm = filter_ones(lattice, threads_);
-  parallel_ranges(threads_, norm.size(), kGrain, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t p = begin; p < end; ++p) {
-      const float sum = norm[p] * gain + 1e-20f;
-      norm[p] = is_symmetric ? 1.0f / std::sqrt(sum) : 1.0f / sum;
-    }
-  });
-  scale_weights(lattice, before ? norm.data() : nullptr, after ? norm.data() : nullptr, gain, threads_);
+                                  allows_parts, threads_);
+  normalize(lattice, term.normalization, threads_);
   lattice.ones = filter_ones(lattice, threads_);
   term.lattice = std::make_shared<const Lattice>(std::move(lattice));
   if (term.positions) keep_lattice(*term.positions, term.lattice);
@@ -175,27 +164,6 @@ std::vector<std::size_t> MeanField::vertices() {
   std::vector<std::size_t> counts;
   for (const auto& term : terms_) counts.push_back(term->lattice->num_vertices);
   return counts;
-}
-
-// ---- the raw filter ----
-
-void filter(const float* features, int dimensions, const float* values, int channels, std::size_t num_points,
-            float* output, int threads, bool ring) {
-  threads = threads > 0 ? threads : max_threads();
-  const auto source = point_features(features, num_points, dimensions);
-  Lattice lattice = build_lattice(*source, num_points, nullptr, ring, false, threads);
-  scale_weights(lattice, nullptr, nullptr, alpha(dimensions), threads);
-  const std::size_t row = padded_channels(channels);
-  Buffer<float> rows(num_points * row), filtered(lattice.num_vertices * row);
-  for (std::size_t p = 0; p < num_points; ++p)
-    for (std::size_t c = 0; c < row; ++c)
-      rows[p * row + c] = c < static_cast<std::size_t>(channels) ? values[p * channels + c] : 0.0f;
-  splat_and_blur(lattice, rows.data(), filtered.data(), static_cast<int>(row), threads);
-  const Slice slice{lattice.splice(filtered.data()), rows.data(), static_cast<int>(row)};
-  parallel_ranges(threads, num_points, kGrain,
-                  [&](std::size_t begin, std::size_t end) { kernels().slice(slice, begin, end); });
-  for (std::size_t p = 0; p < num_points; ++p)
-    for (int c = 0; c < channels; ++c) output[p * channels + c] = rows[p * row + c];
 }
 
 }  // namespace atrous

@@ -8,11 +8,9 @@
 #include <vector>
 
 #include "buffer.hpp"
-#include "lattice.hpp"
+#include "filter.hpp"
 
 namespace atrous {
-
-enum class Normalization { kNone = 0, kBefore = 1, kAfter = 2, kSymmetric = 3 };
 
 struct CompatibilityMatrix {
   int rank = 0;               // 0: one strength of a Potts model; 1: a value a class; 2: a matrix
@@ -89,9 +87,5 @@ void expand(const float* refined, const float* probabilities, std::size_t num_ro
 // Lowest and highest number of each row; both NaN where one is not finite.
 void find_ranges(const float* rows, std::size_t num_rows, std::size_t num_points, float* low, float* high,
                  int threads);
-
-// The raw filter: splat, blur, slice and alpha; [points][channels] in and out.
-void filter(const float* features, int dimensions, const float* values, int channels, std::size_t num_points,
-            float* output, int threads, bool ring);
 
 }  // namespace atrous
