@@ -236,7 +236,7 @@ void fill_lattice(Lattice& lattice, const Features& features, const Elevation& e
     own[begin / kBatch] = number_batch(lattice, features, elevation, packing, order, begin, end);
     is_ready[begin / kBatch] = true;
     if (const std::unique_lock<std::mutex> mine(turn, std::try_to_lock); mine) meet_others();
-  });
+  }, Order::kAscending);
   meet_others();
   if (fills_up(points, ring))
     for (const Key key : corners_of_origin(elevation, packing)) table.insert(key, keys);

@@ -103,7 +103,10 @@ bool find_lines(const std::vector<Key64>& keys, const Packing<Key64>& packing, L
 }
 
 void splat_and_blur_lines(const Lines& lines, const Splat& splat, float* values, int threads) {
-  parallel_ranges(threads, lines.lines.size(), kBand, LineFilter(lines, splat, values));
+  const LineFilter filter(lines, splat, values);
+  const std::size_t count = lines.lines.size();
+  // n_2 falls where the last feature grows, so the last lines belong to the first points, and to their thread.
+  parallel_ranges(threads, count, kBand, [&](std::size_t begin, std::size_t end) { filter(count - end, count - begin); });
 }
 
 }  // namespace atrous

@@ -50,7 +50,7 @@ void watch_forks() {
 
 int max_threads() { return omp_get_max_threads(); }
 
-void run_tasks(int threads, std::size_t tasks, void (*body)(void*, std::size_t), void* context) {
+void run_tasks(int threads, std::size_t tasks, void (*body)(void*, std::size_t), void* context, Order) {
   if (threads <= 1 || tasks <= 1 || lost_team) return run_serially(tasks, body, context);
   watch_forks();
   has_team = true;
@@ -63,7 +63,7 @@ void run_tasks(int threads, std::size_t tasks, void (*body)(void*, std::size_t),
 
 int max_threads() { return 1; }
 
-void run_tasks(int, std::size_t tasks, void (*body)(void*, std::size_t), void* context) {
+void run_tasks(int, std::size_t tasks, void (*body)(void*, std::size_t), void* context, Order) {
   run_serially(tasks, body, context);
 }
 
@@ -71,16 +71,33 @@ void run_tasks(int, std::size_t tasks, void (*body)(void*, std::size_t), void* c
 
 namespace {
 
+thread_local std::size_t own_share = 0;  // of the threads that bring jobs; helpers have the others
+
+constexpr std::size_t kMostShares = 64;
+
+// The tasks in shares. A thread works on its own one, and then on what the others have left.
 struct Job {
   void (*body)(void*, std::size_t);
   void* context;
   std::size_t tasks;
+  std::size_t shares;
   int places;  // helpers that may still join
-  std::atomic<std::size_t> next{0};
   std::atomic<int> helping{0};
+  struct alignas(64) Place {
+    std::atomic<std::size_t> next{0};
+  } taken[kMostShares] = {};
 
+  std::size_t begin_of(std::size_t share) const { return share * tasks / shares; }
+  bool has_work() const {
+    for (std::size_t share = 0; share < shares; ++share)
+      if (begin_of(share) + taken[share].next < begin_of(share + 1)) return true;
+    return false;
+  }
   void work() {
-    for (std::size_t task; (task = next.fetch_add(1)) < tasks;) body(context, task);
+    for (std::size_t i = 0; i < shares; ++i) {
+      const std::size_t share = (own_share + i) % shares, begin = begin_of(share), end = begin_of(share + 1);
+      for (std::size_t task; (task = begin + taken[share].next.fetch_add(1)) < end;) body(context, task);
+    }
   }
 };
 
@@ -121,7 +138,11 @@ class Pool {
 
   void grow(int wanted) {
     try {
-      for (; helpers_ < wanted; ++helpers_) std::thread([this] { help(); }).detach();
+      for (; helpers_ < wanted; ++helpers_)
+        std::thread([this, share = static_cast<std::size_t>(helpers_) + 1] {
+          own_share = share;
+          help();
+        }).detach();
     } catch (const std::system_error&) {
       // The system gives no more threads: those that run share the work.
     }
@@ -129,7 +150,7 @@ class Pool {
 
   Job* open_job() {
     for (Job* job : jobs_)
-      if (job->places > 0 && job->next < job->tasks) return job;
+      if (job->places > 0 && job->has_work()) return job;
     return nullptr;
   }
 
@@ -196,10 +217,11 @@ int max_threads() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-void run_tasks(int threads, std::size_t tasks, void (*body)(void*, std::size_t), void* context) {
+void run_tasks(int threads, std::size_t tasks, void (*body)(void*, std::size_t), void* context, Order order) {
   if (threads <= 1 || tasks <= 1) return run_serially(tasks, body, context);
-  const std::size_t helpers = std::min<std::size_t>(threads, tasks) - 1;
-  Job job{body, context, tasks, static_cast<int>(helpers)};
+  const std::size_t workers = std::min<std::size_t>(threads, tasks);
+  const std::size_t shares = order == Order::kAscending ? 1 : std::min(workers, kMostShares);
+  Job job{body, context, tasks, shares, static_cast<int>(workers - 1)};
   pool().run(job);
 }
 

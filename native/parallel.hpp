@@ -14,14 +14,17 @@ namespace atrous {
 // Threads that a request for `0` (all) means.
 int max_threads();
 
-// Calls body(context, task) for every task in 0..tasks-1, on at most `threads` threads, in any order.
-// The body must not throw.
-void run_tasks(int threads, std::size_t tasks, void (*body)(void*, std::size_t), void* context);
+// kNear: each thread begins with a share of its own, the same in every loop, so that what it wrote in one loop it finds
+// in its cache in the next. kAscending: tasks begin in their order.
+enum class Order { kNear, kAscending };
+
+// Calls body(context, task) for every task in 0..tasks-1, on at most `threads` threads. The body must not throw.
+void run_tasks(int threads, std::size_t tasks, void (*body)(void*, std::size_t), void* context, Order order);
 
 // Splits 0..count-1 into ranges of `grain` and calls body(begin, end) for each of them. The ranges do not depend
 // on the number of threads. What a body throws is thrown again here, after all have ended.
 template <class Body>
-void parallel_ranges(int threads, std::size_t count, std::size_t grain, Body&& body) {
+void parallel_ranges(int threads, std::size_t count, std::size_t grain, Body&& body, Order order = Order::kNear) {
   struct Job {
     Body* body;
     std::size_t count, grain;
@@ -39,7 +42,7 @@ void parallel_ranges(int threads, std::size_t count, std::size_t grain, Body&& b
       job.failure = std::current_exception();
     }
   };
-  run_tasks(threads, (count + grain - 1) / grain, run, &job);
+  run_tasks(threads, (count + grain - 1) / grain, run, &job, order);
   if (job.failure) std::rethrow_exception(job.failure);
 }
 
