@@ -163,6 +163,9 @@ struct Kernels {
   void (*update_sparse)(const SparseUpdate&, std::size_t begin, std::size_t end);
   // ranks[i] = how many of the numbers are smaller; count is at most kMostRanked, and both have room for whole vectors.
   void (*rank)(const std::int32_t* numbers, int count, std::int32_t* ranks);
+  // sums += clip(from, 1e-5, 1); to = scales * clip(from, 1e-5, 1). NaN stays.
+  void (*add_clipped)(const float* from, float* sums, std::size_t count);
+  void (*scale_clipped)(const float* from, const float* scales, float* to, std::size_t count);
   // values = -log(clip(values, 1e-5, highest)) in place; none may be NaN.
   void (*energies)(float* values, float highest, std::size_t count);
   // False where an energy is NaN or -infinity, or all energies of a point are infinite.

@@ -19,6 +19,7 @@ constexpr int kBlock = 32;          // longer rows are worked on in blocks of ch
 
 #include "kernels_lattice.inl"
 #include "kernels_update.inl"
+#include "kernels_unary.inl"
 #include "kernels_sparse.inl"
 
 // ---- from a number of channels to the code for it ----
@@ -126,4 +127,4 @@ void rank(const std::int32_t* numbers, int count, std::int32_t* ranks) {
 }  // namespace
 
 const Kernels table = {ATROUS_SIMD_NAME, splat, scatter, blur, blur_line, slice, update_potts, gather_rest, update_sparse,
-                       rank, energies, fill_unary, update_general};
+                       rank, add_clipped, scale_clipped, energies, fill_unary, update_general};

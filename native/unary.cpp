@@ -10,16 +10,6 @@
 
 namespace atrous {
 
-namespace {
-
-// To 1e-5..1; NaN stays. Two steps that the compiler makes vectors of.
-inline float clip(float p) {
-  const float low = p < 1e-5f ? 1e-5f : p;
-  return low > 1.0f ? 1.0f : low;
-}
-
-}  // namespace
-
 // `read(block, first, count)` fills the energies of `count` pixels: block[class * kUnaryBlock + i].
 template <class Read>
 void MeanField::read_unary(Read read) {
@@ -99,7 +89,7 @@ void MeanField::set_probabilities(const float* probabilities, std::size_t num_ro
     std::fill(sum, sum + count, 0.0f);
     for (const std::size_t row : rest) {
       const float* from = probabilities + row * num_points_ + first;
-      for (std::size_t i = 0; i < count; ++i) sum[i] += clip(from[i]);
+      run.add_clipped(from, sum, count);
     }
     check(sum);
     run.energies(sum, std::numeric_limits<float>::max(), count);
@@ -123,14 +113,15 @@ void expand(const float* refined, const float* probabilities, std::size_t num_ro
   }
   const std::size_t columns = num_live + 1;
   parallel_ranges(threads > 0 ? threads : max_threads(), num_points, kGrain, [&](std::size_t begin, std::size_t end) {
-    constexpr std::size_t kBlock = 256;
+    constexpr std::size_t kBlock = 1024;
+    const Kernels& run = kernels();
     for (std::size_t first = begin; first < end; first += kBlock) {
       const std::size_t count = std::min(kBlock, end - first);
       float scale[kBlock] = {};
       for (std::size_t row = 0; row < num_rows; ++row) {
         if (place[row] < num_live) continue;
         const float* from = probabilities + row * num_points + first;
-        for (std::size_t i = 0; i < count; ++i) scale[i] += clip(from[i]);
+        run.add_clipped(from, scale, count);
       }
       for (std::size_t i = 0; i < count; ++i) scale[i] = refined[(first + i) * columns + num_live] / scale[i];
       for (std::size_t row = 0; row < num_rows; ++row) {
@@ -139,7 +130,7 @@ void expand(const float* refined, const float* probabilities, std::size_t num_ro
         if (place[row] < num_live) {
           for (std::size_t i = 0; i < count; ++i) to[i] = refined[(first + i) * columns + place[row]];
         } else {
-          for (std::size_t i = 0; i < count; ++i) to[i] = scale[i] * clip(from[i]);
+          run.scale_clipped(from, scale, to, count);
         }
       }
     }
