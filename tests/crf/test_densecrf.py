@@ -171,7 +171,14 @@ def test_classes_that_send_no_message_equal_those_that_do(params: CRFParams) -> 
 
 
 @pytest.mark.parametrize(("classes", "live"), [(21, 4), (81, 6), (21, 8), (21, 16)])
-@pytest.mark.parametrize("params", [CRFParams(), CRFParams(5, 3, 3, 10, 80, 13)])
+@pytest.mark.parametrize(
+    "params",
+    [
+        CRFParams(),
+        CRFParams(5, 3, 3, 10, 80, 13),
+        CRFParams(bilateral_weight=200),  # messages beyond what an exponential can hold
+    ],
+)
 def test_pruned_equals_full(classes: int, live: int, params: CRFParams) -> None:
     probabilities, image = scene(classes, live)
     assert (probabilities.reshape(classes, -1).max(1) >= 1e-3).sum() == live
