@@ -17,9 +17,14 @@ void splat_rows(const Splat& s, float* values, std::size_t stride, std::size_t b
     const Entry* stop = s.entries + s.first[v + 1];
     Row<CHANNELS> sum;
     sum.zero();
-    for (; entry < stop; ++entry) {
-      if (last - entry > kRowsAhead<CHANNELS>) prefetch_row<CHANNELS>(s.source + entry[kRowsAhead<CHANNELS>].row * stride);
-      sum.add_scaled(entry->weight, s.source + entry->row * stride);
+    const auto add = [&] ATROUS_LAMBDA { sum.add_scaled(entry->weight, s.source + entry->row * stride); };
+    if (last - stop >= kRowsAhead<CHANNELS>) {
+      for (; entry < stop; ++entry) {
+        prefetch_row<CHANNELS>(s.source + entry[kRowsAhead<CHANNELS>].row * stride);
+        add();
+      }
+    } else {
+      for (; entry < stop; ++entry) add();
     }
     sum.store(values + (v - begin) * stride);
   }
@@ -77,17 +82,25 @@ void blur_rows(const Index* chains, std::size_t length, float* values, std::size
   Row<CHANNELS> before, here, next;
   before.zero();
   here.load(row_of(begin));
-  for (std::size_t i = begin; i < end; ++i) {
-    if (i + kRowsAhead<CHANNELS> < length) prefetch_row<CHANNELS>(row_of(i + kRowsAhead<CHANNELS>));
+  const auto step = [&](std::size_t i, std::size_t following) ATROUS_LAMBDA {
     const std::int32_t goes_on = ~(static_cast<std::int32_t>(chains[i]) >> 31);
-    next.load(row_of(i + 1 < end ? i + 1 : i));
+    next.load(row_of(following));
     Row<CHANNELS> after = next;
     after.mask(goes_on);
     here.blurred(before, after).store(row_of(i));
     before = here;  // as it was
     before.mask(goes_on);
     here = next;
+  };
+  constexpr std::size_t kAhead = kRowsAhead<CHANNELS>;
+  const std::size_t last = end - 1, fetching = last + kAhead <= length ? last : length > kAhead ? length - kAhead : 0;
+  std::size_t i = begin;
+  for (; i < fetching; ++i) {
+    prefetch_row<CHANNELS>(row_of(i + kAhead));
+    step(i, i + 1);
   }
+  for (; i < last; ++i) step(i, i + 1);
+  step(last, last);
 }
 
 // ---- slice ----

@@ -13,19 +13,13 @@ void update_sparse_rows(const SparseUpdate& sparse, std::size_t begin, std::size
   for (int i = 0; i < kUpdateBatch; ++i) last[i] = 0.0f;
   for (int i = 0; i < kUpdateBatch * channels; ++i) rows[i] = 0.0f;
   for (int k = 0; k < sparse.sent_channels; ++k) target[k] = 0.0f;
+  const Messages<CHANNELS> messages(u, end);
   for (std::size_t first = begin; first < end; first += kUpdateBatch) {
     const int count = static_cast<int>(end - first < kUpdateBatch ? end - first : kUpdateBatch);
     for (int i = 0; i < count; ++i) {
       const std::size_t p = first + i;
-      Row<CHANNELS> messages;
-      messages.zero();
-      for (int t = 0; t < u.num_terms; ++t) {
-        if (u.terms[t].is_far && p + kPointsAhead<CHANNELS> < end)
-          prefetch_slice<CHANNELS>(u.terms[t], p + kPointsAhead<CHANNELS>);
-        add_slice(messages, u.terms[t], u.strengths[t], p, CHANNELS);
-      }
       alignas(64) float message[CHANNELS];
-      messages.store(message);
+      messages.to(p).store(message);
       float* row = rows + i * channels;
       std::memcpy(row, u.log_unary + p * channels, sizeof(float) * channels);
       last[i] = u.log_unary_last[p];

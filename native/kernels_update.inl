@@ -12,22 +12,77 @@ ATROUS_INLINE Vec<4> load_quad(const float* p) {
 
 // Points between prefetch and use: those of short rows take less time each.
 template <int CHANNELS>
-constexpr std::size_t kPointsAhead = CHANNELS <= 8 ? 12 : 4;
+constexpr std::size_t kPointsAhead = CHANNELS <= 8 ? 20 : 4;
 
 template <int CHANNELS>
 ATROUS_INLINE void prefetch_slice(const Splice& term, std::size_t point) {
   const Index* vertices = term.vertices + point * term.corners;
-  const auto fetch = [&](int k) ATROUS_LAMBDA {
-    prefetch_row<CHANNELS>(term.values + std::size_t{vertices[k]} * CHANNELS);
-  };
-  if (term.corners == 6) {  // positions and colors
-    fetch(0), fetch(1), fetch(2), fetch(3), fetch(4), fetch(5);
-  } else if (term.corners == 3) {  // positions
-    fetch(0), fetch(1), fetch(2);
-  } else {
-    for (int k = 0; k < term.corners; ++k) fetch(k);
-  }
+  for (int k = 0; k < term.corners; ++k) prefetch_row<CHANNELS>(term.values + std::size_t{vertices[k]} * CHANNELS);
 }
+
+// A term whose number of corners the compiler knows.
+template <int CHANNELS, int CORNERS>
+struct FixedTerm {
+  const Index* vertices;
+  const float* weights;
+  const float* values;
+  float strength;
+  bool is_far;
+
+  FixedTerm(const Splice& s, float of)
+      : vertices(s.vertices), weights(s.weights), values(s.values), strength(of), is_far(s.is_far) {}
+  ATROUS_MEMBER void prefetch(std::size_t p) const {
+    const Index* own = vertices + p * CORNERS;
+    for (int k = 0; k < CORNERS; ++k) prefetch_row<CHANNELS>(values + std::size_t{own[k]} * CHANNELS);
+  }
+  ATROUS_MEMBER void add_to(Row<CHANNELS>& sum, std::size_t p) const {
+    const Index* own = vertices + p * CORNERS;
+    Row<CHANNELS> slice;
+    slice.zero();
+    for (int k = 0; k < CORNERS; ++k)
+      slice.add_scaled(weights[p * CORNERS + k], values + std::size_t{own[k]} * CHANNELS);
+    sum.add_scaled(strength, slice);
+  }
+};
+
+// What all terms together tell the points of a range. Nearly every model has positions, and positions with colors: for
+// these no point asks again what the terms look like.
+template <int CHANNELS>
+class Messages {
+ public:
+  Messages(const PottsUpdate& u, std::size_t end)
+      : u_(u),
+        end_(end),
+        is_usual_(u.num_terms == 2 && u.terms[0].corners == 3 && u.terms[1].corners == 6),
+        positions_(is_usual_ ? u.terms[0] : Splice{}, is_usual_ ? u.strengths[0] : 0.0f),
+        colors_(is_usual_ ? u.terms[1] : Splice{}, is_usual_ ? u.strengths[1] : 0.0f) {}
+
+  ATROUS_MEMBER Row<CHANNELS> to(std::size_t p) const {
+    constexpr std::size_t kAhead = kPointsAhead<CHANNELS>;
+    const bool fetches = p + kAhead < end_;
+    Row<CHANNELS> sum;
+    sum.zero();
+    if (is_usual_) {
+      if (fetches && positions_.is_far) positions_.prefetch(p + kAhead);
+      if (fetches && colors_.is_far) colors_.prefetch(p + kAhead);
+      positions_.add_to(sum, p);
+      colors_.add_to(sum, p);
+      return sum;
+    }
+    for (int t = 0; t < u_.num_terms; ++t) {
+      if (fetches && u_.terms[t].is_far) prefetch_slice<CHANNELS>(u_.terms[t], p + kAhead);
+      add_slice(sum, u_.terms[t], u_.strengths[t], p, CHANNELS);
+    }
+    return sum;
+  }
+
+ private:
+  const PottsUpdate& u_;
+  std::size_t end_;
+  bool is_usual_;
+  FixedTerm<CHANNELS, 3> positions_;
+  FixedTerm<CHANNELS, 6> colors_;
+};
 
 template <int LANES>
 ATROUS_INLINE void exponentiate(float* values, int count) {
@@ -65,17 +120,12 @@ void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end)
   alignas(64) float last[kBatch];
   for (int i = 0; i < kBatch; ++i) last[i] = 0.0f;
   for (int i = 0; i < kBatch * CHANNELS; ++i) rows[i] = 0.0f;
+  const Messages<CHANNELS> messages(u, end);
   for (std::size_t first = begin; first < end; first += kBatch) {
     const int count = static_cast<int>(end - first < kBatch ? end - first : kBatch);
     for (int i = 0; i < count; ++i) {
       const std::size_t p = first + i;
-      Row<CHANNELS> row;
-      row.zero();
-      for (int t = 0; t < u.num_terms; ++t) {
-        if (u.terms[t].is_far && p + kPointsAhead<CHANNELS> < end)
-          prefetch_slice<CHANNELS>(u.terms[t], p + kPointsAhead<CHANNELS>);
-        add_slice(row, u.terms[t], u.strengths[t], p, CHANNELS);
-      }
+      Row<CHANNELS> row = messages.to(p);
       last[i] = u.log_unary_last[p] - u.last_ratio * row.sum();
       Row<CHANNELS> unary;
       unary.load(u.log_unary + p * CHANNELS);
