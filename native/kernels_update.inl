@@ -84,6 +84,51 @@ class Messages {
   FixedTerm<CHANNELS, 6> colors_;
 };
 
+template <int CHANNELS, int CORNERS>
+struct FixedScatter {
+  const Index* places;
+  const float* weights;
+  float* sums;
+
+  explicit FixedScatter(const Scatter& s) : places(s.places), weights(s.weights), sums(s.sums) {}
+  ATROUS_MEMBER void add(const Row<CHANNELS>& row, std::size_t p) const {
+    for (int k = 0; k < CORNERS; ++k) {
+      float* place = sums + std::size_t{places[p * CORNERS + k]} * CHANNELS;
+      Row<CHANNELS> sum;
+      sum.load(place);
+      sum.add_scaled(weights[p * CORNERS + k], row);
+      sum.store(place);
+    }
+  }
+};
+
+// Where the new marginals of a point go; as with Messages.
+template <int CHANNELS>
+class Receivers {
+ public:
+  explicit Receivers(const PottsUpdate& u)
+      : u_(u),
+        is_usual_(u.num_scatters == 2 && u.scatters[0].corners == 3 && u.scatters[1].corners == 6),
+        positions_(is_usual_ ? u.scatters[0] : Scatter{}),
+        colors_(is_usual_ ? u.scatters[1] : Scatter{}) {}
+
+  ATROUS_MEMBER void take(const Row<CHANNELS>& row, std::size_t p) const {
+    if (u_.marginals != nullptr) row.store(u_.marginals + p * CHANNELS);
+    if (is_usual_) {
+      positions_.add(row, p);
+      colors_.add(row, p);
+      return;
+    }
+    for (int s = 0; s < u_.num_scatters; ++s) scatter_row(u_.scatters[s], row, p, CHANNELS);
+  }
+
+ private:
+  const PottsUpdate& u_;
+  bool is_usual_;
+  FixedScatter<CHANNELS, 3> positions_;
+  FixedScatter<CHANNELS, 6> colors_;
+};
+
 template <int LANES>
 ATROUS_INLINE void exponentiate(float* values, int count) {
   for (int i = 0; i < count; i += LANES) {
@@ -121,6 +166,7 @@ void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end)
   for (int i = 0; i < kBatch; ++i) last[i] = 0.0f;
   for (int i = 0; i < kBatch * CHANNELS; ++i) rows[i] = 0.0f;
   const Messages<CHANNELS> messages(u, end);
+  const Receivers<CHANNELS> receivers(u);
   for (std::size_t first = begin; first < end; first += kBatch) {
     const int count = static_cast<int>(end - first < kBatch ? end - first : kBatch);
     for (int i = 0; i < count; ++i) {
@@ -148,8 +194,7 @@ void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end)
       maxima.raise(row);
       maximum_of_last = max_of(maximum_of_last, last[i] * scale);
       if (u.rest != nullptr && last[i] * scale >= u.rest->limit) raise_rest(*u.rest, p, scale);
-      if (u.marginals != nullptr) row.store(u.marginals + p * CHANNELS);
-      for (int s = 0; s < u.num_scatters; ++s) scatter_row(u.scatters[s], row, p, CHANNELS);
+      receivers.take(row, p);
       if (u.output != nullptr) {
         float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t(u.num_classes);
         row.store(rows + i * CHANNELS);
