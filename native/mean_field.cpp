@@ -102,11 +102,13 @@ void MeanField::add_features(const float* features, int dimensions, Compatibilit
 void MeanField::choose_order() {
   if (height_ == 0 || (height_ <= kTile && width_ <= kTile)) return;
   order_ = Buffer<std::uint32_t>(num_points_);
-  std::vector<std::uint32_t> places(width_);
-  for (std::size_t row = 0; row < num_points_; row += width_) {
-    find_places(row, width_, places.data());
-    for (std::size_t x = 0; x < width_; ++x) order_[places[x]] = static_cast<std::uint32_t>(row + x);
-  }
+  parallel_ranges(threads_, num_points_, kTile * width_, [&](std::size_t begin, std::size_t end) {
+    std::vector<std::uint32_t> places(width_);
+    for (std::size_t row = begin; row < end; row += width_) {
+      find_places(row, width_, places.data());
+      for (std::size_t x = 0; x < width_; ++x) order_[places[x]] = static_cast<std::uint32_t>(row + x);
+    }
+  });
 }
 
 // The internal places of some pixels that follow each other.
