@@ -4,9 +4,8 @@
 #include <mutex>
 #include <utility>
 #include <vector>
-#if !defined(_WIN32)
-#include <pthread.h>
-#endif
+
+#include "singleton.hpp"
 
 namespace atrous {
 namespace {
@@ -24,37 +23,23 @@ struct Shelf {
   std::vector<Kept> kept;  // the last one used stands last
 };
 
-// Never destroyed: an array may outlive this file's statics, and a thread may still infer. A forked child finds the
-// shelf as it was.
-Shelf& shelf() {
-  static Shelf* const shared = [] {
-    auto* made = new Shelf;
-#if !defined(_WIN32)
-    static Shelf* forking = made;
-    pthread_atfork([] { forking->mutex.lock(); }, [] { forking->mutex.unlock(); }, [] { forking->mutex.unlock(); });
-#endif
-    return made;
-  }();
-  return *shared;
-}
-
 }  // namespace
 
 std::shared_ptr<const Lattice> find_lattice(const PositionKey& key) {
-  Shelf& shared = shelf();
-  const std::lock_guard<std::mutex> lock(shared.mutex);
-  const auto found = std::find_if(shared.kept.begin(), shared.kept.end(), [&](const Kept& k) { return k.key == key; });
-  if (found == shared.kept.end()) return nullptr;
-  std::rotate(found, found + 1, shared.kept.end());
-  return shared.kept.back().lattice;
+  Shelf& shelf = singleton<Shelf>();
+  const std::lock_guard<std::mutex> lock(shelf.mutex);
+  const auto found = std::find_if(shelf.kept.begin(), shelf.kept.end(), [&](const Kept& k) { return k.key == key; });
+  if (found == shelf.kept.end()) return nullptr;
+  std::rotate(found, found + 1, shelf.kept.end());
+  return shelf.kept.back().lattice;
 }
 
 void keep_lattice(const PositionKey& key, std::shared_ptr<const Lattice> lattice) {
   if (lattice->bytes() > kMostBytes) return;
-  Shelf& shared = shelf();
+  Shelf& shelf = singleton<Shelf>();
   std::vector<Kept> dropped;  // freed without the lock
-  const std::lock_guard<std::mutex> lock(shared.mutex);
-  auto& kept = shared.kept;
+  const std::lock_guard<std::mutex> lock(shelf.mutex);
+  auto& kept = shelf.kept;
   const auto same = std::find_if(kept.begin(), kept.end(), [&](const Kept& k) { return k.key == key; });
   if (same != kept.end()) return;  // another thread was faster
   kept.push_back({key, std::move(lattice)});
@@ -69,8 +54,9 @@ void keep_lattice(const PositionKey& key, std::shared_ptr<const Lattice> lattice
 
 void forget_lattices() noexcept {
   std::vector<Kept> dropped;
-  const std::lock_guard<std::mutex> lock(shelf().mutex);
-  dropped.swap(shelf().kept);
+  Shelf& shelf = singleton<Shelf>();
+  const std::lock_guard<std::mutex> lock(shelf.mutex);
+  dropped.swap(shelf.kept);
 }
 
 }  // namespace atrous

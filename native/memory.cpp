@@ -7,9 +7,8 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
-#if !defined(_WIN32)
-#include <pthread.h>
-#endif
+
+#include "singleton.hpp"
 
 namespace atrous {
 namespace {
@@ -130,32 +129,19 @@ class Store {
   std::size_t kept_ = 0;
 };
 
-// Never destroyed: arrays may be released while the process ends.
-Store& store() {
-  static Store* const shared = [] {
-    auto* made = new Store;
-#if !defined(_WIN32)
-    static Store* forking = made;
-    pthread_atfork([] { forking->mutex.lock(); }, [] { forking->mutex.unlock(); }, [] { forking->mutex.unlock(); });
-#endif
-    return made;
-  }();
-  return *shared;
-}
-
 }  // namespace
 
 void* acquire_block(std::size_t& bytes) {
   bytes = rounded(bytes);
   if (bytes >= kLeast)
-    if (void* block = store().take(bytes)) return block;
+    if (void* block = singleton<Store>().take(bytes)) return block;
   return allocate(bytes);
 }
 
 void release_block(void* block, std::size_t bytes) noexcept {
-  if (block != nullptr && !store().keep(block, bytes)) deallocate(block, bytes);
+  if (block != nullptr && !singleton<Store>().keep(block, bytes)) deallocate(block, bytes);
 }
 
-void release_memory() noexcept { store().clear(); }
+void release_memory() noexcept { singleton<Store>().clear(); }
 
 }  // namespace atrous
