@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import os
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -32,6 +34,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if item.get_closest_marker(marker):
                 reason = f"{marker} tests are opt-in: pytest -m {marker}"
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def load_oracle() -> Callable[[str], ModuleType]:
+    """Import a file of tests/oracles: what a test compares with, computed another way."""
+
+    def load(name: str) -> ModuleType:
+        path = ROOT / "tests" / "oracles" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def bilinear(load_oracle: Callable[[str], ModuleType]) -> ModuleType:
+    return load_oracle("bilinear")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from fractions import Fraction
 from math import floor
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -16,17 +14,6 @@ from torch import Tensor
 from atrous.resize import rescale, resize_image, resize_labels, resize_logits
 
 CONVENTIONS = pytest.mark.parametrize("align_corners", [True, False])
-
-
-@pytest.fixture(scope="module")
-def bilinear() -> ModuleType:
-    path = Path(__file__).parent / "oracles" / "bilinear.py"
-    spec = importlib.util.spec_from_file_location("bilinear", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def noise(*shape: int) -> Tensor:

@@ -1,8 +1,5 @@
 """Bands around boundaries and boundary IoU, against versions that go pixel by pixel."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -16,12 +13,8 @@ from atrous.metrics import (
 
 
 @pytest.fixture(scope="module")
-def oracle():
-    path = Path(__file__).parents[1] / "oracles/boundaries.py"
-    spec = importlib.util.spec_from_file_location("boundaries", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def oracle(load_oracle):
+    return load_oracle("boundaries")
 
 
 def blobs(seed, shape=(29, 41), classes=3):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -24,23 +23,9 @@ INPUTS = {"97x129": (97, 129, 3, 1), "65x65b2": (65, 65, 4, 2)}
 Golden = Callable[[str], dict[str, NDArray[Any]]]
 
 
-def load_oracle(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, TESTS / "oracles" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
-def reference_weights() -> ModuleType:
+def reference_weights(load_oracle: Callable[[str], ModuleType]) -> ModuleType:
     return load_oracle("reference_weights")
-
-
-@pytest.fixture(scope="session")
-def bilinear() -> ModuleType:
-    return load_oracle("bilinear")
 
 
 @pytest.fixture(scope="session")

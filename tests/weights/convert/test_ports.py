@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -90,12 +90,10 @@ def test_kazuto1011_v1(
         read_foreign(path, rates=(6,))
 
 
-def test_kazuto1011_gives_the_reference_outputs(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("w", TESTS / "oracles" / "reference_weights.py")
-    assert spec is not None
-    assert spec.loader is not None
-    reference = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reference)
+def test_kazuto1011_gives_the_reference_outputs(
+    load_oracle: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    reference = load_oracle("reference_weights")
     state = {
         f"base.{key}": torch.from_numpy(np.asarray(value))
         for key, value in reference.reference_state().items()
