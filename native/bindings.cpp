@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "filter.hpp"
 #include "kernels.hpp"
 #include "kept_lattices.hpp"
 #include "mean_field.hpp"

@@ -10,7 +10,7 @@
 namespace atrous {
 namespace {
 
-constexpr std::size_t kGrain = 1u << 12;  // points that one task works on
+constexpr std::size_t kSliced = 1u << 12;  // points that one task works on
 
 // Factor that makes up for the blur's gain.
 float alpha(int dimensions) { return 1.0f / (1.0f + std::pow(2.0f, -static_cast<float>(dimensions))); }
@@ -42,7 +42,7 @@ void normalize(Lattice& lattice, Normalization normalization, int threads) {
     norm = Buffer<float>(points);
   }
   const Slice slice{lattice.splice(values.data()), norm.data(), 1};
-  parallel_ranges(threads, points, kGrain, [&](std::size_t begin, std::size_t end) {
+  parallel_ranges(threads, points, kSliced, [&](std::size_t begin, std::size_t end) {
     if (!norm.empty()) kernels().slice(slice, begin, end);
     for (std::size_t p = begin; p < end; ++p) {
       float scale = gain;
@@ -114,7 +114,7 @@ Buffer<float> filter_ones(const Lattice& lattice, int threads) {
   const Buffer<float> values = blurred_ones(lattice, threads);
   Buffer<float> filtered(lattice.num_points);
   const Slice slice{lattice.splice(values.data()), filtered.data(), 1};
-  parallel_ranges(threads, lattice.num_points, kGrain,
+  parallel_ranges(threads, lattice.num_points, kSliced,
                   [&](std::size_t begin, std::size_t end) { kernels().slice(slice, begin, end); });
   return filtered;
 }
@@ -132,7 +132,7 @@ void filter(const float* features, int dimensions, const float* values, int chan
       rows[p * row + c] = c < static_cast<std::size_t>(channels) ? values[p * channels + c] : 0.0f;
   splat_and_blur(lattice, rows.data(), filtered.data(), static_cast<int>(row), threads);
   const Slice slice{lattice.splice(filtered.data()), rows.data(), static_cast<int>(row)};
-  parallel_ranges(threads, num_points, kGrain,
+  parallel_ranges(threads, num_points, kSliced,
                   [&](std::size_t begin, std::size_t end) { kernels().slice(slice, begin, end); });
   for (std::size_t p = 0; p < num_points; ++p)
     for (int c = 0; c < channels; ++c) output[p * channels + c] = rows[p * row + c];

@@ -17,7 +17,7 @@ void splat_rows(const Splat& s, float* values, std::size_t stride, std::size_t b
     const Entry* stop = s.entries + s.first[v + 1];
     Row<CHANNELS> sum;
     sum.zero();
-    const auto add = [&] ATROUS_LAMBDA { sum.add_scaled(entry->weight, s.source + entry->row * stride); };
+    const auto add = [&]() ATROUS_LAMBDA { sum.add_scaled(entry->weight, s.source + entry->row * stride); };
     if (last - stop >= kRowsAhead<CHANNELS>) {
       for (; entry < stop; ++entry) {
         prefetch_row<CHANNELS>(s.source + entry[kRowsAhead<CHANNELS>].row * stride);

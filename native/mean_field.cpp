@@ -28,7 +28,6 @@ MeanField::MeanField(int num_classes, std::size_t num_points, std::size_t height
   if (num_points >= kMaxPoints) throw std::invalid_argument("more than 2^31 points are not possible");
   if (height != 0 && (height > num_points || height * width != num_points))
     throw std::invalid_argument("height times width must be the number of points");
-  choose_order();
 }
 
 MeanField::~MeanField() = default;
@@ -100,15 +99,16 @@ void MeanField::add_features(const float* features, int dimensions, Compatibilit
 
 // Pixels are worked on tile by tile, so that the vertices of a tile stay in the cache while it needs them.
 void MeanField::choose_order() {
-  if (height_ == 0 || (height_ <= kTile && width_ <= kTile)) return;
-  order_ = Buffer<std::uint32_t>(num_points_);
+  if (!order_.empty() || height_ == 0 || (height_ <= kTile && width_ <= kTile)) return;
+  Buffer<std::uint32_t> order(num_points_);
   parallel_ranges(threads_, num_points_, kTile * width_, [&](std::size_t begin, std::size_t end) {
     std::vector<std::uint32_t> places(width_);
     for (std::size_t row = begin; row < end; row += width_) {
       find_places(row, width_, places.data());
-      for (std::size_t x = 0; x < width_; ++x) order_[places[x]] = static_cast<std::uint32_t>(row + x);
+      for (std::size_t x = 0; x < width_; ++x) order[places[x]] = static_cast<std::uint32_t>(row + x);
     }
   });
+  order_ = std::move(order);
 }
 
 // The internal places of some pixels that follow each other.
@@ -143,11 +143,13 @@ void MeanField::build(Term& term) {
 void MeanField::prepare() {
   {
     Stopwatch watch(timings_["build"]);
+    choose_order();
     // The last term first: images make larger lattices than positions, and whoever begins with one is helped later.
     std::vector<Term*> missing;
     for (auto term = terms_.rbegin(); term != terms_.rend(); ++term)
       if ((*term)->features) missing.push_back(term->get());
-    parallel_ranges(threads_, missing.size(), 1, [&](std::size_t i, std::size_t) { build(*missing[i]); });
+    parallel_ranges(threads_, missing.size(), 1, [&](std::size_t i, std::size_t) { build(*missing[i]); },
+                    Order::kAscending);
   }
   if (!log_unary_.empty()) return;
   const std::size_t channels = unary_channels_;  // no unary: all classes alike

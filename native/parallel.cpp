@@ -71,11 +71,12 @@ void run_tasks(int, std::size_t tasks, void (*body)(void*, std::size_t), void* c
 
 namespace {
 
-thread_local std::size_t own_share = 0;  // of the threads that bring jobs; helpers have the others
+thread_local std::size_t own_share = 0;  // of callers from outside; helpers have the others
 
 constexpr std::size_t kMostShares = 64;
 
-// The tasks in shares. A thread works on its own one, and then on what the others have left.
+// The tasks in shares. A thread works on its own one (which, in a pool of more threads than the job has shares, may be
+// another's, too), and then on what the others have left.
 struct Job {
   void (*body)(void*, std::size_t);
   void* context;
@@ -96,6 +97,7 @@ struct Job {
   void work() {
     for (std::size_t i = 0; i < shares; ++i) {
       const std::size_t share = (own_share + i) % shares, begin = begin_of(share), end = begin_of(share + 1);
+      if (begin + taken[share].next >= end) continue;
       for (std::size_t task; (task = begin + taken[share].next.fetch_add(1)) < end;) body(context, task);
     }
   }

@@ -14,8 +14,8 @@ namespace atrous {
 // Threads that a request for `0` (all) means.
 int max_threads();
 
-// kNear: each thread begins with a share of its own, the same in every loop, so that what it wrote in one loop it finds
-// in its cache in the next. kAscending: tasks begin in their order.
+// kNear: each thread begins with a share of its own, if it can the same in every loop, so that what it wrote in one loop
+// it finds in its cache in the next. kAscending: tasks begin in their order. OpenMP has an order of its own.
 enum class Order { kNear, kAscending };
 
 // Calls body(context, task) for every task in 0..tasks-1, on at most `threads` threads. The body must not throw.
