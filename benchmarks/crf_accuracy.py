@@ -8,6 +8,9 @@ benchmarks/results/crf_accuracy.json.
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
+
 import numpy as np
 from crf_contenders import PARAMS
 from crf_inputs import Case, make_inputs, photo_source
@@ -59,6 +62,9 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, default=RESULTS / "crf_accuracy.json")
+    options = parser.parse_args()
     result = {"run": describe_run(), "photos": photo_source(), "case": CASE.name, "rows": []}
     for name, params in PARAMS.items():
         found = {accuracy: [] for accuracy in ("lattice", "high")}
@@ -80,7 +86,7 @@ def main() -> None:
                 }
             )
             print(f"{name:8} {accuracy:8} labels differ {wrong:.3%}  mean |dQ| {distance:.2e}")
-    write_result(RESULTS / "crf_accuracy.json", result)
+    write_result(options.json, result)
 
 
 if __name__ == "__main__":
