@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -345,6 +346,6 @@ def test_terminal_shows_a_bar(
 ) -> None:
     fetch(server.url, sha256=DIGEST, folder=tmp_path / "quiet")
     assert capsys.readouterr().err == ""
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich's word for "this is a terminal"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     fetch(server.url, sha256=DIGEST, folder=tmp_path / "loud")
     assert "downloading net-efe99290.bin" in capsys.readouterr().err

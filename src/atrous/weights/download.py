@@ -15,14 +15,14 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from ..errors import WeightsError
+from ..progress import ProgressBar
 
 TIMEOUT_S = 30.0
 ATTEMPTS = 5
@@ -87,7 +87,7 @@ def fetch(
         sha256: 64 lower-case hexadecimal digits that the file must have.
         folder: The cache; `cache_folder()` if left out.
         timeout_s: Longest silence of the server.
-        progress: Told of every chunk; a bar on the terminal if left out.
+        progress: Called after every chunk; a progress bar is shown if left out.
 
     Raises:
         WeightsError: If the address is not allowed, or the bytes are not the expected ones.
@@ -101,7 +101,10 @@ def fetch(
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{target.name}.lock")):
             if not target.exists():  # another process may have brought it while this one waited
-                with _bar(target.name) if progress is None else nullcontext(progress) as report:
+                with ProgressBar(
+                    label=f"downloading {target.name}", unit="bytes", is_quiet=progress is not None
+                ) as bar:
+                    report = progress or bar.update
                     _download(url, target, sha256=sha256, timeout_s=timeout_s, progress=report)
                 return target
     found = file_sha256(target)
@@ -227,21 +230,3 @@ def _failure(url: str, target: Path, reason: str, *, sha256: str, kept: int) -> 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-@contextmanager
-def _bar(name: str) -> Generator[Progress, None, None]:
-    """Show a progress bar on the terminal; silent where the error stream is none."""
-    from rich import progress
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    columns = (
-        "{task.description}",
-        progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"downloading {name}", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
