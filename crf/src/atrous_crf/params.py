@@ -17,25 +17,23 @@ MAX_ITERATIONS = 2**31 - 1
 class CRFParams:
     """Weights and widths of the two kernels; the defaults are the paper's for PASCAL VOC.
 
-    Args:
-        iterations: Steps of mean field; 0 gives the (clipped, normalised) input back.
-        spatial_weight: Strength of the kernel over position alone (w2 of the paper's Eq. 3).
-        spatial_xy_std: Its width in pixels (sigma gamma).
-        bilateral_weight: Strength of the kernel over position and colour (w1).
-        bilateral_xy_std: Its width in pixels (sigma alpha).
-        bilateral_rgb_std: Its width in grey levels of 0..255 (sigma beta).
-
     Raises:
         InputError: If a value is not a finite number, a width is not positive, a weight or the
             number of iterations is negative, or iterations are not whole.
     """
 
     iterations: int = 10
+    """Mean-field iterations; 0 returns the (clipped, normalised) input."""
     spatial_weight: float = 3
+    """Weight of the spatial kernel, over position alone (w2 in the paper's Eq. 3)."""
     spatial_xy_std: float = 1
+    """Width of the spatial kernel in pixels (sigma gamma)."""
     bilateral_weight: float = 4
+    """Weight of the bilateral kernel, over position and colour (w1)."""
     bilateral_xy_std: float = 67
+    """Width of the bilateral kernel in pixels (sigma alpha)."""
     bilateral_rgb_std: float = 3
+    """Width of the bilateral kernel in grey levels, 0-255 (sigma beta)."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
