@@ -29,7 +29,7 @@ StrPath = str | os.PathLike[str]
 IMAGE_SUFFIXES = frozenset(
     (".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
-"""Files that count as photos where a folder is read."""
+"""Suffixes of the files that count as images when a folder is read."""
 
 MAX_PIXELS = 178_956_970
 """More is taken for a decompression bomb; also where Pillow refuses by default."""
@@ -173,7 +173,7 @@ def colour_table(label_set: LabelSet) -> NDArray[np.uint8]:
 
 
 def write_image(path: StrPath, image: NDArray[np.uint8] | Image.Image) -> None:
-    """Write a picture; the suffix names the format, JPEG is written at quality 95.
+    """Write an image; the suffix names the format, and JPEG is written at quality 95.
 
     Args:
         path: Where to; its folder exists.
@@ -186,7 +186,7 @@ def write_image(path: StrPath, image: NDArray[np.uint8] | Image.Image) -> None:
     path = Path(path)
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind is None or kind not in Image.SAVE:
-        raise DataError(f"{path}: pictures are not written as {path.suffix!r}; use .png or .jpg")
+        raise DataError(f"{path}: images are not written as {path.suffix!r}; use .png or .jpg")
     if not isinstance(image, Image.Image):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise DataError(

@@ -43,7 +43,7 @@ class Tuning:
         return self.miou.low > 0
 
     def verdict(self) -> str:
-        """Say in one line whether the CRF shall run by default, and why."""
+        """Say in one line whether the CRF runs by default, and why."""
         gain = self.miou
         measured = (
             f"on {len(self.reported)} images that the search did not see, its gain in mean IoU is "
