@@ -244,6 +244,21 @@ def test_frozen_batch_norms_do_not_move(root, tmp_path):
     assert "head.branches.0.weight" not in still
 
 
+def test_the_weight_average_follows_closely_at_first(root, tmp_path):
+    """Its decay is n / (n + 9) after step n, until that exceeds the recipe's."""
+    config = recipe(root, optimizer={"ema_decay": 0.15})
+    run = Run(config, tmp_path, device="cpu", say=quiet)
+    name = "head.branches.0.weight"
+    expected = run.model.state_dict()[name].clone()
+    batches = run._batches()
+    for decay in (1 / 10, 0.15, 0.15):  # 2 / 11 is more than 0.15
+        run.step(batches)
+        weight = run.model.state_dict()[name]
+        assert not torch.allclose(weight, expected, atol=1e-4), "the step must move the weights"
+        expected = decay * expected + (1 - decay) * weight
+        torch.testing.assert_close(run.average.state_dict()[name], expected)
+
+
 def test_a_used_folder_is_not_overwritten(root, tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"")
     with pytest.raises(ValueError, match="holds a run already"):
