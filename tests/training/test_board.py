@@ -14,6 +14,9 @@ from atrous.training.board import Board
 from atrous.training.config import from_dict
 
 
+pytestmark = pytest.mark.usefixtures("narrow_resnet18")
+
+
 def write_data(root: Path) -> None:
     for folder in ("images", "labels", "splits"):
         (root / folder).mkdir(parents=True)
