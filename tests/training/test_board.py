@@ -13,7 +13,6 @@ from atrous.training import TrainConfig, train
 from atrous.training.board import Board
 from atrous.training.config import from_dict
 
-
 pytestmark = pytest.mark.usefixtures("narrow_resnet18")
 
 
