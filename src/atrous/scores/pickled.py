@@ -53,7 +53,7 @@ def read_pickled(file: BinaryIO, size: int) -> Any:
         objects as the object, or as a list of them.
 
     Raises:
-        ValueError: If the pickle is damaged or too large, or names anything else (which is never
+        DataError: If the pickle is damaged or too large, or names anything else (which is never
             called).
     """
     if size > MAX_BYTES:
