@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
+from ..errors import DataError, InputError
+from ..suggestions import did_you_mean
 from .ade20k import load_ade20k
 from .base import Dataset, MissingFilesError, Pair, Photos, Sample, UnknownSplitError
 from .camvid import load_camvid
@@ -65,7 +66,7 @@ def load_dataset(name: str, root: str | PathLike[str], *, split: str) -> Dataset
         A sequence of `Sample`s with a `label_set`; files are read on access.
 
     Raises:
-        ValueError: If the name, or the split of a data set with fixed ones, is unknown; the message
+        DataError: If the name, or the split of a data set with fixed ones, is unknown; the message
             lists the near ones.
         FileNotFoundError: If the folder, the list of the split, or one of its files is missing.
     """
@@ -89,12 +90,12 @@ def list_photos(name: str, root: str | PathLike[str], *, split: str) -> Photos:
         split: Name of the split, e.g. `test`.
 
     Raises:
-        ValueError: If the name is unknown or has no server, or the split is unknown.
+        DataError: If the name is unknown or has no server, or the split is unknown.
         FileNotFoundError: If the folder, the list of the split, or an image is missing.
     """
     check_name(name)
     if name not in PHOTO_LISTS:
-        raise ValueError(
+        raise DataError(
             f"{name} has no server that scores submissions; {' and '.join(PHOTO_LISTS)} have"
         )
     return PHOTO_LISTS[name](_check_root(root), split=split)
@@ -103,9 +104,7 @@ def list_photos(name: str, root: str | PathLike[str], *, split: str) -> Photos:
 def check_name(name: str) -> None:
     """Check that a data set has this name; the error lists similar names, or all."""
     if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, n=2, cutoff=0.4)
-        known = " and ".join(near) if near else ", ".join(DATASETS)
-        raise ValueError(f"no data set is called {name!r}; there is {known}")
+        raise InputError(f"no data set is called {name!r}{did_you_mean(name, DATASETS)}")
 
 
 __all__ = [

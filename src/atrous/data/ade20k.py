@@ -70,7 +70,7 @@ def load_ade20k(root: Path, *, split: str) -> Dataset:
     becomes 0.
 
     Raises:
-        ValueError: If there is no such split.
+        DataError: If there is no such split.
         FileNotFoundError: If a folder or a file is missing.
     """
     check_split("ade20k", split, FOLDERS)

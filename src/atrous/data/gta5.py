@@ -21,7 +21,7 @@ def load_gta5(root: Path, *, split: str) -> Dataset:
     read from split.mat, which has an archive of its own. If splits/SPLIT.txt exists, it is used.
 
     Raises:
-        ValueError: If there is no such split.
+        DataError: If there is no such split.
         FileNotFoundError: If a folder or a file is missing.
     """
     listing = root / "splits" / f"{split}.txt"

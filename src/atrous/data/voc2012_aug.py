@@ -27,7 +27,7 @@ def load_voc2012_aug(root: Path, *, split: str) -> Dataset:
     its labels as PNG in VOC2012/SegmentationClassAug.
 
     Raises:
-        ValueError: If there is no such split.
+        DataError: If there is no such split.
         FileNotFoundError: If a folder or a file is missing.
     """
     check_split("voc2012_aug", split, ("train", "val"))

@@ -18,6 +18,8 @@ from typing import Any, BinaryIO, ClassVar, NoReturn, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import DataError
+
 NUMBERS = "biuf"  # kinds of dtypes
 MAX_BYTES = 2**30
 MAX_OPCODES = 100_000  # a dictionary of 100 tensors takes 12,000
@@ -57,15 +59,15 @@ def read_pickled(file: BinaryIO, size: int) -> Any:
             called).
     """
     if size > MAX_BYTES:
-        raise ValueError(
+        raise DataError(
             f"a pickle of {size:,} bytes, above the limit of {MAX_BYTES:,}; save a .npz file"
         )
     try:
         return _Unpickler(io.BytesIO(file.read(size)), itertools.count(1)).load()
     except _RefusedError as error:
-        raise ValueError(str(error)) from error
+        raise DataError(str(error)) from error
     except Exception as error:  # pickle documents that damaged bytes may raise anything
-        raise ValueError(f"damaged or cut short: {str(error)[:200]}") from error
+        raise DataError(f"damaged or cut short: {str(error)[:200]}") from error
 
 
 class _RefusedError(Exception):
@@ -150,7 +152,7 @@ class _Unpickler(_PythonUnpickler):
             _refuse("changes an object")
         _, shape, dtype, is_fortran, content = state
         if not isinstance(dtype, np.dtype):
-            raise ValueError("an array without a dtype")
+            raise DataError("an array without a dtype")
         if dtype.kind == "O":
             if len(self.stack) > 1 or self.metastack or not isinstance(content, list):
                 _refuse("holds an array of objects inside another object")
@@ -158,13 +160,13 @@ class _Unpickler(_PythonUnpickler):
             return
         data, shape = self.to_bytes(content), _check_sizes(shape)
         if len(data) != math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"{len(data)} bytes for an array of shape {shape} and dtype {dtype}")
+            raise DataError(f"{len(data)} bytes for an array of shape {shape} and dtype {dtype}")
         cast("Any", target).__setstate__((1, shape, dtype, bool(is_fortran), data))
 
     def to_bytes(self, content: Any, *_: Any) -> bytes:
         """Return bytes, which protocols before 3 write as latin-1 text."""
         if not isinstance(content, (str, bytes)):
-            raise ValueError(f"{type(content).__name__} instead of bytes")
+            raise DataError(f"{type(content).__name__} instead of bytes")
         self.copied += len(content)
         if self.copied > 2 * MAX_BYTES:
             _refuse("repeats too many bytes")
@@ -173,12 +175,12 @@ class _Unpickler(_PythonUnpickler):
     def to_dtype(self, code: Any, *_: Any) -> np.dtype[Any]:
         if not isinstance(code, str) or code not in DTYPES:
             name = ascii(code[:20]) if isinstance(code, str) else type(code).__name__
-            raise ValueError(f"arrays of {name} are not read here; save numbers")
+            raise DataError(f"arrays of {name} are not read here; save numbers")
         return np.dtype(code, copy=True)  # a copy, because `set_state` changes it
 
     def to_number(self, dtype: Any, content: Any) -> Any:
         if not isinstance(dtype, np.dtype) or dtype.kind == "O":
-            raise ValueError("a number without a dtype of numbers")
+            raise DataError("a number without a dtype of numbers")
         return np.frombuffer(self.to_bytes(content), dtype, 1)[0].item()
 
     def to_storage(self, content: Any) -> tuple[str, bytes, int]:
@@ -195,7 +197,7 @@ class _Unpickler(_PythonUnpickler):
         code, content, start = storage
         dtype = self.to_dtype(code)
         if not isinstance(content, bytes) or dtype.kind == "O":
-            raise ValueError("a tensor without a storage of numbers")
+            raise DataError("a tensor without a storage of numbers")
         start, offset = _check_sizes((start, offset))
         size, stride = _check_sizes(size), _check_sizes(stride)
         count = (len(content) - start) // dtype.itemsize
@@ -203,7 +205,7 @@ class _Unpickler(_PythonUnpickler):
         if 0 in size:
             return np.empty(size, dtype)
         if last >= count or math.prod(size) > count:
-            raise ValueError(f"a tensor of size {size} and strides {stride} in {count} elements")
+            raise DataError(f"a tensor of size {size} and strides {stride} in {count} elements")
         steps = [step * dtype.itemsize for step in stride]
         return np.ndarray(size, dtype, content, start + offset * dtype.itemsize, steps)
 
@@ -223,7 +225,7 @@ class _Unpickler(_PythonUnpickler):
 def _check_sizes(numbers: Any) -> tuple[int, ...]:
     """Check a shape. It is not printed: nested tuples can be exponentially long."""
     if not isinstance(numbers, tuple) or len(numbers) > 32:
-        raise ValueError("a shape that is not a tuple of at most 32 numbers")
+        raise DataError("a shape that is not a tuple of at most 32 numbers")
     if not all(isinstance(n, int) and 0 <= n < 2**63 for n in numbers):
-        raise ValueError("a shape that is not made of whole numbers")
+        raise DataError("a shape that is not made of whole numbers")
     return numbers
