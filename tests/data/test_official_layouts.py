@@ -182,7 +182,7 @@ def test_contexts_classes_in_another_order_are_refused(tmp_path: Path) -> None:
     write_text(tmp_path / "59_labels.txt", "1: aeroplane", "2: bicycle", "11: diningtable")
     assert load_dataset("pascal_context", tmp_path, split="val")
     write_text(tmp_path / "59_labels.txt", "1: aeroplane", "2: bag")
-    with pytest.raises(ValueError, match="calls class 2 'bag', here it is 'bicycle'"):
+    with pytest.raises(ValueError, match="names class 2 'bag', but it must be 'bicycle'"):
         load_dataset("pascal_context", tmp_path, split="val")
 
 
