@@ -186,6 +186,17 @@ def test_pruned_equals_full(classes: int, live: int, params: CRFParams) -> None:
     np.testing.assert_allclose(pruned.sum(0), 1, atol=1e-5)
 
 
+def test_merging_identical_classes_is_exact() -> None:
+    """The merged channel is several classes, so its attraction is divided by their number."""
+    first, image = scene(2)
+    others = np.repeat(first[1:] / 4, 4, axis=0)
+    probabilities = np.concatenate([first[:1], others])
+    assert others.max() < 0.5 < first[0].max()
+    full = DenseCRF(MILD).refine(probabilities, image)
+    pruned = DenseCRF(MILD, prune_below=0.5).refine(probabilities, image)
+    np.testing.assert_allclose(pruned, full, atol=1e-5)
+
+
 def test_pruning_is_exact_for_alike_classes() -> None:
     probabilities, image = scene(12, 3)
     probabilities[3:] = probabilities[3:].mean(0)
@@ -269,9 +280,9 @@ def test_refine_many_raises_at_the_pairs_turn(threads: int) -> None:
         (lambda p: p[:, :0], "probabilities are 5x0x31"),
         (lambda p: (255 * p).astype(np.uint8), "probabilities are uint8; .* divide by 255"),
         (lambda p: p - 0.5, r"probabilities go down to -0\.\d+; .* apply the softmax first"),
-        (lambda p: np.where(p > 0.9, np.nan, p), "hold NaN or infinite values"),
-        (lambda p: np.where(p > 0.9, np.inf, p), "hold NaN or infinite values"),
-        (lambda p: np.where(p > 0.9, 1e300, p.astype(float)), "hold NaN or infinite values"),
+        (lambda p: np.where(p > 0.9, np.nan, p), "contain NaN or infinity"),
+        (lambda p: np.where(p > 0.9, np.inf, p), "contain NaN or infinity"),
+        (lambda p: np.where(p > 0.9, 1e300, p.astype(float)), "contain NaN or infinity"),
         (lambda _: None, "probabilities are object"),
         (lambda _: "p", "probabilities are <U1"),
     ],
@@ -285,9 +296,9 @@ def test_unusable_probabilities_are_refused(change: Callable[[Any], Any], messag
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda i: i[:, :, 0], "image is 24x31, a gray one; .* repeat the channel"),
-        (lambda i: i[:, :, :1], "image is 24x31x1, a gray one"),
-        (lambda i: np.dstack([i, i[:, :, 0]]), "image is 24x31x4; .* Leave an alpha channel away"),
+        (lambda i: i[:, :, 0], "image is 24x31, a gray image; .* repeat the channel"),
+        (lambda i: i[:, :, :1], "image is 24x31x1, a gray image"),
+        (lambda i: np.dstack([i, i[:, :, 0]]), "image is 24x31x4; .* Drop an alpha channel"),
         (lambda i: i[None], "image is 1x24x31x3; it must be"),
         (lambda i: i / 255, "image is float64; it must be uint8 RGB from 0 to 255"),
         (lambda _: None, "image is a single number; it must be"),
@@ -307,9 +318,9 @@ def test_other_images_are_refused(change: Callable[[Any], Any], message: str) ->
         ({"iterations": 2**31}, "must be a whole number below"),
         ({"spatial_weight": -1}, "spatial_weight is -1; it must be 0 or more"),
         ({"bilateral_weight": 1e21}, "bilateral_weight is 1e[+]21; it must be at most"),
-        ({"spatial_xy_std": 0}, "spatial_xy_std is 0; a kernel's width must be positive"),
-        ({"bilateral_xy_std": -3}, "bilateral_xy_std is -3; a kernel's width"),
-        ({"bilateral_rgb_std": 1e-40}, "bilateral_rgb_std is 1e-40; a kernel's width"),
+        ({"spatial_xy_std": 0}, "spatial_xy_std is 0; the width of a kernel must be positive"),
+        ({"bilateral_xy_std": -3}, "bilateral_xy_std is -3; the width of a kernel"),
+        ({"bilateral_rgb_std": 1e-40}, "bilateral_rgb_std is 1e-40; the width of a kernel"),
         ({"bilateral_rgb_std": float("nan")}, "bilateral_rgb_std is nan; it must be a finite"),
         ({"spatial_weight": "3"}, "spatial_weight is '3'; it must be a finite number"),
         ({"spatial_weight": None}, "spatial_weight is None; it must be a finite number"),

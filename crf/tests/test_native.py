@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from atrous_crf import _native
+from atrous_crf import InputError, _native
 
 TESTS = Path(__file__).parent
 HEIGHT, WIDTH = 9, 11
@@ -274,7 +274,7 @@ def potts(weight: float = 3.0) -> np.ndarray:
 
 
 def test_sizes_are_checked() -> None:
-    with pytest.raises(ValueError, match="num_classes"):
+    with pytest.raises(InputError, match="num_classes"):
         _native.MeanField(0, 5)
     with pytest.raises(ValueError, match="point"):
         _native.MeanField(2, 0)
@@ -291,7 +291,7 @@ def test_sizes_are_checked() -> None:
         field.add_positions(1, 1, potts(), 4)
     with pytest.raises(ValueError, match="height and width"):
         field.add_image(photo(5, 5), 1, 1, f32([1, 1, 1]), potts(), 3)
-    with pytest.raises(ValueError, match="row for each point"):
+    with pytest.raises(ValueError, match="one row per point"):
         field.add_features(f32([[1.0]]), potts(), 3)
     with pytest.raises(ValueError, match="start"):
         field.step(f32(np.zeros((3, POINTS))))
@@ -319,7 +319,7 @@ def test_infinite_energy_means_never() -> None:
     assert marginals[1].max() < 1e-30
     assert np.isfinite(field.kl_divergence(marginals))
     unary[:, 7] = np.inf
-    with pytest.raises(ValueError, match="finite one for each point"):
+    with pytest.raises(ValueError, match="each point needs a finite one"):
         field.set_unary(unary)
 
 

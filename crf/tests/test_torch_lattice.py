@@ -220,7 +220,10 @@ def test_the_path_of_mps_devices_computes_the_same(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"probabilities": torch.rand(3, 4)}, r"probabilities are \(3, 4\); needed is \(K, H, W\)"),
+        (
+            {"probabilities": torch.rand(3, 4)},
+            r"\(3, 4\); they must be \(K, H, W\)",
+        ),
         ({"probabilities": torch.rand(0, 9, 11)}, r"probabilities are \(0, 9, 11\)"),
         ({"probabilities": torch.ones(3, 9, 11, dtype=torch.int64)}, "must be floats from 0 to 1"),
         (
@@ -228,16 +231,16 @@ def test_the_path_of_mps_devices_computes_the_same(monkeypatch: pytest.MonkeyPat
             r"probabilities go down to -0\.\d+; .*softmax",
         ),
         ({"probabilities": torch.rand(3, 5, 6)}, r"image is \(9, 11, 3\).*upsample"),
-        ({"image": torch.zeros(9, 11, dtype=torch.uint8)}, r"needed is \(9, 11, 3\)"),
-        ({"image": torch.zeros(9, 11, 3)}, "image is torch.float32; needed is uint8"),
+        ({"image": torch.zeros(9, 11, dtype=torch.uint8)}, r"it must be \(9, 11, 3\)"),
+        ({"image": torch.zeros(9, 11, 3)}, "image is torch.float32; it must be uint8"),
         (
             {"image": torch.zeros(9, 11, 3, dtype=torch.uint8, device="meta")},
             "image is on meta but probabilities are on cpu",
         ),
-        ({"probabilities": torch.full((3, 9, 11), torch.nan)}, "hold NaN or infinity"),
+        ({"probabilities": torch.full((3, 9, 11), torch.nan)}, "contain NaN or infinity"),
         ({"accuracy": "exact"}, "accuracy is 'exact'; it must be one of lattice, high"),
         ({"params": CRFParams(bilateral_rgb_std=0.01)}, "lattice cells in 1 images"),
-        ({"params": CRFParams(spatial_xy_std=1e-20)}, "widen the kernels"),
+        ({"params": CRFParams(spatial_xy_std=1e-20)}, "use wider kernels"),
     ],
 )
 def test_wrong_input_is_refused(change: dict[str, Any], message: str) -> None:
@@ -286,7 +289,7 @@ def test_lazily_negated_tensors_are_refined(has_gradient: bool) -> None:
 
 
 def test_features_must_have_points_and_be_finite() -> None:
-    with pytest.raises(ValueError, match=r"features are \(5, 2\); needed is \(N, P, d\)"):
+    with pytest.raises(ValueError, match=r"features are \(5, 2\); they must be \(N, P, d\)"):
         Lattice.build(torch.rand(5, 2))
     with pytest.raises(ValueError, match="check them for NaN"):
         Lattice.build(torch.full((1, 5, 2), torch.nan))
