@@ -71,10 +71,7 @@ def read_signature(node: ast.FunctionDef, aliases: dict[str, ast.expr]) -> Signa
     defaults = [None] * (len(positional) - len(arguments.defaults)) + arguments.defaults
     parameters = [
         *((a, "positional", d) for a, d in zip(positional, defaults, strict=True)),
-        *(
-            (a, "keyword", d)
-            for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-        ),
+        *((a, "keyword", d) for a, d in keywords),
     ]
     signature = {
         argument.arg: (
