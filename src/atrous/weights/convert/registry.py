@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ...crf import CRFParams
+from ...errors import WeightsError
 from ...preprocess import Preprocess
 from . import caffe
 from .backbones import read_lite, read_torchvision
@@ -47,7 +49,7 @@ class Layout:
     marks: tuple[str, ...]
     read: Reader
     preprocess: Preprocess
-    crf: dict[str, float] | None = None
+    crf: CRFParams | None = None
 
 
 KAZUTO_INPUT = Preprocess(padding="none")
@@ -112,7 +114,7 @@ def convert_weights(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, would run code, is of no known layout, or its tensors do not
+        WeightsError: If it is damaged, would run code, is of no known layout, or its tensors do not
             fit.
     """
     conversion = read_foreign(path, rates=rates, num_classes=num_classes)
@@ -135,7 +137,7 @@ def read_foreign(
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; give a .caffemodel or .pth file")
     if path.suffix.lower() == ".safetensors":
-        raise ValueError(
+        raise WeightsError(
             f"{path} needs no conversion if atrous wrote it: load_model takes it as it is"
         )
     if not is_pytorch_file(path):
@@ -160,6 +162,6 @@ def _recognise(names: Iterable[str], *, source: str) -> Layout:
         if not set(layout.marks).isdisjoint(names):
             return layout
     known = "; ".join(f"{layout.name} ({layout.marks[0]})" for layout in LAYOUTS)
-    raise ValueError(
+    raise WeightsError(
         f"{source} is of no known layout: it has {', '.join(names[:4])} …; understood are {known}"
     )

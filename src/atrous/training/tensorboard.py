@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..data import Dataset
+from ..errors import InputError
 from ..predict import Segmenter
 from ..visualize import compare
 
@@ -24,12 +25,12 @@ class Board:
         """Open the run's board; what was shown after `first_iteration` before is taken back.
 
         Raises:
-            ValueError: If the package tensorboard is not installed.
+            InputError: If the package tensorboard is not installed.
         """
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise ValueError(
+            raise InputError(
                 "output.tensorboard needs the package tensorboard: pip install 'atrous[train]'"
             ) from error
         self._writer = SummaryWriter(str(folder / FOLDER), purge_step=first_iteration + 1)

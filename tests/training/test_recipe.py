@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from atrous.training import TrainConfig, load_recipe
-from atrous.training.config import override
+from atrous.training import Recipe, load_recipe
+from atrous.training.recipe import override
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 
@@ -18,7 +18,7 @@ def write(tmp_path, text):
 
 def test_defaults_are_the_papers(tmp_path):
     config = load_recipe(write(tmp_path, 'name = "x"'))
-    assert config == TrainConfig("x")
+    assert config == Recipe("x")
     optimizer = config.optimizer
     assert (optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay) == (
         2.5e-4,
@@ -84,7 +84,7 @@ def test_a_missing_recipe_is_named(tmp_path):
 
 
 def test_override_takes_toml_values_and_bare_words():
-    config = TrainConfig("x")
+    config = Recipe("x")
     assert override(config, "optimizer.iterations=7").optimizer.iterations == 7
     assert override(config, "augment.scales=[1, 1.5]").augment.scales == (1.0, 1.5)
     assert override(config, "data.root=some/folder").data.root == "some/folder"
@@ -100,7 +100,7 @@ def test_override_takes_toml_values_and_bare_words():
 )
 def test_override_refuses_what_does_not_exist(assignment, message):
     with pytest.raises(ValueError, match=message):
-        override(TrainConfig("x"), assignment)
+        override(Recipe("x"), assignment)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

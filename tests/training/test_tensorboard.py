@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atrous.training import TrainConfig, train
-from atrous.training.board import Board
-from atrous.training.config import from_dict
+from atrous.training import train
+from atrous.training.recipe import recipe_from_table
+from atrous.training.tensorboard import Board
 
 
 def write_data(root: Path) -> None:
@@ -35,11 +35,11 @@ def test_a_run_shows_curves_rates_and_pictures(tmp_path: Path) -> None:
         "name": "small",
         "data": {"dataset": "folder", "root": str(tmp_path / "data"), "workers": 0},
         "augment": {"crop_hw": (17, 17)},
-        "model": {"name": "deeplabv2_resnet18", "head": "conv1x1"},
+        "network": {"name": "deeplabv2_resnet18", "head": "conv1x1"},
         "optimizer": {"iterations": 2, "accumulate": 1, "learning_rate": 1e-6},
         "output": {"log_every": 1, "evaluate_every": 1, "tensorboard": True},
     }
-    train(from_dict(TrainConfig, table), output=tmp_path / "run", say=lambda _: None)
+    train(recipe_from_table(table), output=tmp_path / "run", say=lambda _: None)
     events = event_accumulator.EventAccumulator(str(tmp_path / "run/tensorboard"))
     events.Reload()
     tags = events.Tags()
