@@ -12,7 +12,7 @@ from atrous_crf import _native
 
 HEIGHT, WIDTH = 9, 11
 POINTS = HEIGHT * WIDTH
-TOLERANCE = 2e-5  # float32 sums of some ten numbers beside the oracle's float64
+TOLERANCE = 2e-5  # float32 sums of about ten numbers; the oracle uses float64
 
 COMPATIBILITIES: dict[str, Callable[[int], np.ndarray]] = {
     "scalar": lambda _: f32(2.0).reshape(()),
@@ -34,7 +34,7 @@ def energies(num_classes: int) -> np.ndarray:
 def scene_features(
     xy_std: float, image_std: float, rgb_std: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give positions, and positions with the noisy colours of two regions."""
+    """Return positions, and positions with the noisy colours of two regions."""
     positions = np.stack([axis.ravel() for axis in np.mgrid[:HEIGHT, :WIDTH]], 1)
     colours = 60 + np.random.default_rng(0).integers(0, 25, (POINTS, 3))
     colours[positions[:, 1] >= WIDTH // 2] += 90
@@ -81,7 +81,7 @@ def test_inactive_classes_are_refined_as_active_ones(
 @pytest.mark.parametrize("num_classes", [9, 13, 100])
 @pytest.mark.parametrize(
     ("strength", "normalization"),
-    [(26.0, 2), (20.0, 2), (1.3, 0)],  # narrow exponents; wide ones, and sums of parts
+    [(26.0, 2), (20.0, 2), (1.3, 0)],  # narrow and wide exponents; partial sums
 )
 def test_inactive_classes_become_active_again(
     oracle: ModuleType, num_classes: int, strength: float, normalization: int

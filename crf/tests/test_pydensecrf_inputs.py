@@ -1,4 +1,4 @@
-"""What crashed the original or spoilt its result: it works, or one sentence says why not."""
+"""Input that crashes pydensecrf or spoils its result either works or raises a clear error."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ def test_gray_and_four_channel_images_work() -> None:
     gray, alpha = IMAGE[:, :, 0], np.full((HEIGHT, WIDTH, 1), 255, np.uint8)
     np.testing.assert_array_equal(result(gray), result(gray[:, :, None]))
     assert result(np.dstack([IMAGE, alpha]), (20, 20, 20, 9)).shape == (LABELS, POINTS)
-    # scale 0..1: the width goes along
+    # values of 0..1 need a width in the same unit
     np.testing.assert_allclose(result(IMAGE / 255.0, 20 / 255), result(), atol=1e-4)
 
 
-def test_infinite_energy_means_never_this_label() -> None:
+def test_infinite_energy_excludes_a_label() -> None:
     energy = ENERGY.copy()
     energy[0, :4] = np.inf
-    energy[:, 5] = np.inf  # no label is possible: all are equally so
+    energy[:, 5] = np.inf  # no label is possible, so all are equally likely
     q = result(energy=energy)
     assert np.isfinite(q).all()
     assert (q[0, :4] < 1e-30).all()
@@ -135,7 +135,7 @@ def test_set_unary_needs_a_unary(unary: Any) -> None:
         (np.zeros(3, np.float32), r"u.energy has the shape \(3,\)"),
     ],
 )
-def test_unaries_of_ones_own_need_an_array(energy: Any, message: str) -> None:
+def test_custom_unaries_need_an_array(energy: Any, message: str) -> None:
     class Own(dcrf.Unary):
         pass
 
@@ -257,7 +257,7 @@ def test_impossible_grids_are_refused() -> None:
         dcrf.DenseCRF("many", 2)  # type: ignore[arg-type]
 
 
-def test_further_arguments_are_left_aside_as_the_original_does() -> None:
+def test_further_arguments_are_ignored_as_in_the_original() -> None:
     crf = dcrf.DenseCRF2D(WIDTH, HEIGHT, LABELS, 99, "more")
     crf.setUnaryEnergy(ENERGY)
     np.testing.assert_array_equal(np.array(crf.inference(2)), np.array(crf_2d().inference(2)))

@@ -46,10 +46,10 @@ def draw_scene(
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Any]:
-    """Load pydensecrf's (master, 2723c7f) and the exact O(N^2) marginals of a 60x45 photo.
+    """Load the marginals of a 60x45 image by pydensecrf (master, 2723c7f) and by exact O(N^2) sums.
 
     `deeplab`, `readme`, `exact_*`: every second pixel, as 65535 Q in uint16. `img`: the astronaut
-    of scikit-image (NASA, public domain). `logits`: a seeded generator's.
+    of scikit-image (NASA, public domain). `logits`: from a seeded generator.
     """
     with np.load(GOLDEN / "pydensecrf_refine.npz") as file:
         arrays = dict(file)
@@ -190,12 +190,12 @@ def test_filter_comes_near_the_gaussian(d: int) -> None:
     values = torch.rand(300, 2, generator=generator)
     exact = torch.exp(-0.5 * torch.cdist(features[0], features[0]) ** 2) @ values
     filtered = Lattice.build(features, ring=True).filter(values)
-    # Both up to a factor, which the normalisation removes.
+    # Both are known up to a factor, which the normalisation removes.
     ratio = filtered / filtered.sum() * exact.sum() / exact
     assert (ratio - 1).abs().mean() < 0.1
 
 
-def test_lattice_ignores_a_shift_of_whole_cells_and_images_do_not_meet() -> None:
+def test_lattice_ignores_a_shift_of_whole_cells_and_images_are_separate() -> None:
     features = torch.rand(1, 20, 3, generator=torch.Generator().manual_seed(0))
     twice = Lattice.build(features.expand(2, -1, -1))
     once = Lattice.build(features)
@@ -208,7 +208,7 @@ def test_lattice_ignores_a_shift_of_whole_cells_and_images_do_not_meet() -> None
     torch.testing.assert_close(once.repeat(2).filter(values), filtered)
 
 
-def test_the_path_of_mps_devices_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_for_mps_devices_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     probabilities, image = draw_scene(1, 3)
     values = to_rows(probabilities)
     _, bilateral = crf_lattices(image, MILD, accuracy="lattice", dtype=torch.float32)
