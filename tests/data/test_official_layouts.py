@@ -66,7 +66,7 @@ def test_an_unknown_split_lists_the_near_or_all(tmp_path: Path, name: str) -> No
     known = usual_splits(name)[0]
     with pytest.raises(ValueError, match=f"{name} has no split '{known}s'; did you mean .*{known}"):
         load_dataset(name, tmp_path, split=f"{known}s")
-    with pytest.raises(ValueError, match=f"{name} has no split 'xyz'; there is .*{known}"):
+    with pytest.raises(ValueError, match=f"{name} has no split 'xyz'; choose from .*{known}"):
         load_dataset(name, tmp_path, split="xyz")
 
 
