@@ -1,4 +1,4 @@
-"""Turn class activation maps into pseudo-labels: sharpen each map with the dense CRF, keep what is sure.
+"""Turn class activation maps into pseudo-labels with the dense CRF; leave out unsure pixels.
 
     python examples/pseudo_labels_from_cams.py IMAGES CAMS OUTPUT
 
