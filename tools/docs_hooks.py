@@ -1,7 +1,7 @@
 """MkDocs hooks of the documentation site: generated references, pages of the root, links.
 
-`mkdocs.yml` names this file. Building the site imports atrous, so that the reference of commands and
-recipes is made from the objects that run.
+`mkdocs.yml` names this file. Building the site imports atrous, so that the references of commands
+and recipes are made from the objects that run.
 """
 
 from __future__ import annotations
@@ -159,7 +159,9 @@ def _describe_default(field: dataclasses.Field[Any]) -> str:
         return f"default `{json.dumps(field.default_factory())}`"
     if field.default is dataclasses.MISSING:
         return "required"
-    return "not set by default" if field.default is None else f"default `{json.dumps(field.default)}`"
+    return (
+        "not set by default" if field.default is None else f"default `{json.dumps(field.default)}`"
+    )
 
 
 def _escape(text: str) -> str:
