@@ -60,7 +60,7 @@ def make(name: str, params: CRFParams, *, threads: int) -> Refine:
 def _torch(params: CRFParams, threads: int) -> Refine:
     import torch
 
-    from atrous.crf.torch_lattice import refine_torch
+    from atrous_crf.torch_lattice import refine_torch
 
     def refine(probabilities: Probabilities, image: NDArray[np.uint8]) -> Probabilities:
         torch.set_num_threads(threads)

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 import atrous
 from atrous.crf import CRFParams
-from atrous.crf.torch_lattice import crf_lattices, refine_torch, triton_kernels
+from atrous_crf.torch_lattice import crf_lattices, refine_torch, triton_kernels
 
 ROOT = Path(__file__).resolve().parents[1]
 PARAMETERS = {

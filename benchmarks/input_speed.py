@@ -27,11 +27,12 @@ from measuring import RESULTS, ROOT, describe_run, write_result
 from torch.utils.data import default_collate
 
 from atrous.data.transforms import TrainTransform
-from atrous.training import TrainConfig, load_recipe
-from atrous.training.build import build_model, make_preprocess, open_data
-from atrous.training.config import override
+from atrous.models import build_network
+from atrous.training import Recipe, load_recipe
+from atrous.training.data import open_data
 from atrous.training.distributed import ALONE
 from atrous.training.optimizer import freeze, make_optimizer
+from atrous.training.recipe import override
 from atrous.training.step import Stepper
 
 
@@ -58,18 +59,18 @@ def main() -> None:
     write_result(options.json, {"run": describe_run(), "rows": rows})
 
 
-def configs(*, is_quick: bool) -> dict[str, TrainConfig]:
+def configs(*, is_quick: bool) -> dict[str, Recipe]:
     """The cases: recipes, without weights to start from (they cost no time)."""
-    street = override(load_recipe(ROOT / "recipes/street_lite.toml"), "model.init=none")
-    paper = TrainConfig("paper")  # the defaults: ResNet-101, ASPP, 321x321
-    paper = override(override(paper, "optimizer.accumulate=1"), "model.scales=[1.0, 0.75, 0.5]")
+    street = override(load_recipe(ROOT / "recipes/street_lite.toml"), "init=none")
+    paper = Recipe("paper")  # the defaults: ResNet-101, ASPP, 321x321
+    paper = override(override(paper, "optimizer.accumulate=1"), "scales=[1.0, 0.75, 0.5]")
     if is_quick:
-        small = override(override(paper, "augment.crop_hw=[65, 65]"), "model.scales=[1.0]")
+        small = override(override(paper, "augment.crop_hw=[65, 65]"), "scales=[1.0]")
         return {
-            "resnet18 65x65": override(small, "model.name=deeplabv2_resnet18"),
-            "efficientnet 65x65": override(small, "model.name=deeplabv2_efficientnet_lite0"),
+            "resnet18 65x65": override(small, "network.name=deeplabv2_resnet18"),
+            "efficientnet 65x65": override(small, "network.name=deeplabv2_efficientnet_lite0"),
         }
-    single = override(paper, "model.scales=[1.0]")
+    single = override(paper, "scales=[1.0]")
     return {
         "street-lite 321x401": street,
         "ResNet-101 321x321, one scale": single,
@@ -77,12 +78,10 @@ def configs(*, is_quick: bool) -> dict[str, TrainConfig]:
     }
 
 
-def measure(name: str, config: TrainConfig, *, samples: int, steps: int) -> dict[str, Any]:
+def measure(name: str, config: Recipe, *, samples: int, steps: int) -> dict[str, Any]:
     dataset, _ = open_data(config)
     augment = config.augment
-    transform = TrainTransform(
-        make_preprocess(config), augment.crop_hw, augment.scales, augment.mirror
-    )
+    transform = TrainTransform(config.preprocess, augment.crop_hw, augment.scales, augment.mirror)
     batch_size = config.optimizer.batch_size
     decode, change, ready = [], [], []
     for position in range(samples + 1):
@@ -116,8 +115,8 @@ def measure(name: str, config: TrainConfig, *, samples: int, steps: int) -> dict
     }
 
 
-def time_step(config: TrainConfig, batches: list[Any], num_classes: int, *, steps: int) -> float:
-    model = build_model(config, num_classes)
+def time_step(config: Recipe, batches: list[Any], num_classes: int, *, steps: int) -> float:
+    model = build_network(config.network_for(num_classes), scales=config.scales)
     model.to(memory_format=torch.channels_last)  # pyright: ignore
     kept = freeze(model, config.optimizer)
     stepper = Stepper(

@@ -197,8 +197,8 @@ def work(options: argparse.Namespace) -> None:
     import torch
     from training_plain import PlainLoop
 
-    from atrous.training.allocator import keep_freed_memory
-    from atrous.training.config import load_recipe, override
+    from atrous.training.process import keep_freed_memory
+    from atrous.training.recipe import load_recipe, override
     from atrous.training.run import Run
 
     config = load_recipe(options.recipe)
@@ -253,7 +253,7 @@ def assignments(options: argparse.Namespace) -> list[str]:
     return [
         f"data.root={json.dumps(options.data)}",
         f"augment.crop_hw=[{rows},{columns}]",
-        f"model.scales=[{options.scales}]",
+        f"scales=[{options.scales}]",
         "loss.coarse_iterations=0",
         f"optimizer.iterations={options.iterations}",
         f"loss.coarse_iterations={coarse}",
@@ -272,11 +272,10 @@ def first_loss(loop: Any, config: Any) -> float:
     import torch
 
     from atrous.data.transforms import TrainTransform
-    from atrous.training.build import make_preprocess
     from atrous.training.losses import multiscale_losses
 
     transform = TrainTransform(
-        make_preprocess(config), config.augment.crop_hw, (1.0,), False, config.model.align_corners
+        config.preprocess, config.augment.crop_hw, (1.0,), False, config.network.align_corners
     )
     rng = np.random.default_rng(0)
     pairs = [transform(s.image, s.labels, rng) for s in loop.val_set[:2]]
@@ -286,7 +285,7 @@ def first_loss(loop: Any, config: Any) -> float:
         losses = multiscale_losses(
             loop.model.forward_scales(images),
             labels,
-            align_corners=config.model.align_corners,
+            align_corners=config.network.align_corners,
             at_pixels=config.loss.at_pixels,
             upsample=loop.model.upsample,
         )
@@ -296,14 +295,13 @@ def first_loss(loop: Any, config: Any) -> float:
 def score(loop: Any, config: Any, options: argparse.Namespace) -> dict[str, Any]:
     import atrous
     from atrous.doctor.examination import spread
-    from atrous.training.build import make_preprocess
     from atrous.weights.catalog import Entry
 
     entry = Entry(
         name="benchmark",
         options=loop.model.options,
         label_set=loop.train_set.label_set,
-        preprocess=make_preprocess(config),
+        preprocess=config.preprocess,
         licence="unknown",
         source="benchmark",
     )

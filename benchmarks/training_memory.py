@@ -138,11 +138,10 @@ def make_step(network: str, size: int, options: argparse.Namespace) -> tuple[Any
 
     import torch
 
-    from atrous.training import TrainConfig
-    from atrous.training.build import build_model
-    from atrous.training.config import from_dict
+    from atrous.models import build_network
     from atrous.training.distributed import ALONE
     from atrous.training.optimizer import freeze, make_optimizer
+    from atrous.training.recipe import recipe_from_table
     from atrous.training.step import Stepper
 
     way = WAYS[options.way]
@@ -153,9 +152,9 @@ def make_step(network: str, size: int, options: argparse.Namespace) -> tuple[Any
         "loss": way.get("loss", {}),
         "compute": {**way.get("compute", {}), "precision": options.precision},
     }
-    config = from_dict(TrainConfig, table)
+    config = recipe_from_table(table)
     torch.manual_seed(0)
-    model = build_model(config, CLASSES).to(options.device)
+    model = build_network(config.network_for(CLASSES), scales=config.scales).to(options.device)
     model.to(memory_format=torch.channels_last)
     kept = freeze(model, config.optimizer)
     stepper = Stepper(

@@ -19,11 +19,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from atrous.data import Dataset
-from atrous.models import DeepLab
+from atrous.models import DeepLab, build_network
 from atrous.models.depthwise import DepthwiseConv2d
-from atrous.training import TrainConfig
-from atrous.training.build import build_model, open_data
-from atrous.training.initial import load_initial
+from atrous.training import Recipe
+from atrous.training.data import open_data
+from atrous.training.init_weights import load_initial
 from atrous.training.losses import multiscale_losses
 from atrous.training.optimizer import freeze, make_optimizer, poly_factor
 
@@ -31,7 +31,7 @@ from atrous.training.optimizer import freeze, make_optimizer, poly_factor
 class PillowSamples(TorchDataset[tuple[Tensor, Tensor]]):
     """Scale, pad, crop and mirror with Pillow and numpy; normalise in float."""
 
-    def __init__(self, dataset: Dataset, config: TrainConfig) -> None:
+    def __init__(self, dataset: Dataset, config: Recipe) -> None:
         self.dataset = dataset
         self.config = config
 
@@ -71,14 +71,16 @@ class PillowSamples(TorchDataset[tuple[Tensor, Tensor]]):
 class PlainLoop:
     """The same recipe, one step at a time."""
 
-    def __init__(self, config: TrainConfig, device: str) -> None:
+    def __init__(self, config: Recipe, device: str) -> None:
         self.config = config
         self.device = torch.device(device)
         random.seed(config.seed)
         torch.manual_seed(config.seed)
         self.train_set, self.val_set = open_data(config)
-        self.model = build_model(config, self.train_set.label_set.num_classes)
-        load_initial(self.model, config.model.init)
+        self.model = build_network(
+            config.network_for(self.train_set.label_set.num_classes), scales=config.scales
+        )
+        load_initial(self.model, config.init)
         use_plain_convolutions(self.model)
         self.model.to(self.device)
         self.kept = freeze(self.model, config.optimizer)
@@ -126,7 +128,7 @@ class PlainLoop:
         return multiscale_losses(
             self.model.forward_scales(images),
             labels,
-            align_corners=self.config.model.align_corners,
+            align_corners=self.config.network.align_corners,
             at_pixels=self.config.loss.at_pixels,
             upsample=self.model.upsample,
         )

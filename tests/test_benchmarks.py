@@ -69,7 +69,7 @@ def test_training_is_compared_with_a_plain_loop_of_the_same_loss(
     script = [sys.executable, str(root / "benchmarks/training.py"), "--quick", f"--json={result}"]
     script += ["--contenders=plain PyTorch,atrous coarse"]
     done = subprocess.run(
-        [*script, f"--data={tmp_path / 'camvid'}", "--set=model.init=none", "--set=data.workers=0"],
+        [*script, f"--data={tmp_path / 'camvid'}", "--set=init=none", "--set=data.workers=0"],
         capture_output=True,
         text=True,
         check=False,

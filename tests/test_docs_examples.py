@@ -100,6 +100,8 @@ def test_command_line_examples_parse(line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
     _, command, arguments = main.resolve_command(click.Context(main), words)
     assert command is not None
+    if not arguments and f"`{line}`" in "".join(page.read_text("utf-8") for page in PAGES):
+        return  # running text that names a command
     given, superfluous, _ = command.make_parser(click.Context(command)).parse_args(list(arguments))
     assert not superfluous
     assert not [

@@ -244,7 +244,7 @@ def test_unknown_suffix_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere is not a folder; make it first"):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder; create it first"):
         write_image(tmp_path / "nowhere" / "a.png", photo())
 
 
@@ -254,13 +254,11 @@ def test_failed_write_keeps_the_old_file_and_names_the_target(
     path = tmp_path / "a.png"
     write_image(path, photo(seed=1))
 
-    def full(self: Path, content: bytes) -> None:
-        with self.open("wb") as file:
-            file.write(content[:10])
-        raise OSError(28, "No space left on device", str(self))
+    def full(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device", str(source), None, str(target))
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match=r"No space left on device: '.*a\.png'"):
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match=r"could not be written \(No space .*: '.*a\.png'"):
         write_image(path, photo(seed=2))
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
     np.testing.assert_array_equal(read_image(path), photo(seed=1))

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from atrous.data.voc import VOC
-from atrous.training import TrainConfig, load_recipe
-from atrous.training.build import build_model
+from atrous.models import build_network
+from atrous.training import Recipe, load_recipe
 from atrous.training.run import Run
 
 from .data.layouts import WRITERS, write_camvid
@@ -40,11 +40,11 @@ def write_tree(root: Path, dataset: str, *, recipe: str) -> None:
         WRITERS[dataset](root)
 
 
-def shrink(config: TrainConfig, root: Path, val_root: Path | None) -> TrainConfig:
+def shrink(config: Recipe, root: Path, val_root: Path | None) -> Recipe:
     """Keep all but crop, batch and a ResNet's depth, the data's place and the initial weights."""
-    model = dataclasses.replace(config.model, init="none")
-    if model.name == "deeplabv2_resnet101":  # 18 has no bottlenecks, and no place for their stride
-        model = dataclasses.replace(model, name="deeplabv2_resnet18", stride_in_1x1=None)
+    network = config.network
+    if network.name == "deeplabv2_resnet101":  # ResNet-18 has no bottlenecks
+        network = dataclasses.replace(network, name="deeplabv2_resnet18", stride_in_1x1=None)
     val = None if val_root is None else str(val_root)
     data = dataclasses.replace(config.data, root=str(root), val_root=val, workers=0)
     loss = config.loss
@@ -56,7 +56,8 @@ def shrink(config: TrainConfig, root: Path, val_root: Path | None) -> TrainConfi
             crop_hw=(33, 33),
             scales=tuple(5 * s for s in config.augment.scales),  # the trees' photos are 6x8
         ),
-        model=model,
+        network=network,
+        init="none",
         # Random weights under batch norms that do nothing would run away at the true rate.
         optimizer=dataclasses.replace(
             config.optimizer, batch_size=2, accumulate=1, iterations=2, learning_rate=1e-6
@@ -84,8 +85,10 @@ def test_a_recipe_takes_two_steps(path: Path, tmp_path: Path) -> None:
     assert moved
     assert len(run.val_set) > 0
     with torch.device("meta"):  # the recipe's own network, without its memory
-        whole = build_model(config, run.train_set.label_set.num_classes)
-    assert whole.options["name"] == config.model.name
+        whole = build_network(
+            config.network_for(run.train_set.label_set.num_classes), scales=config.scales
+        )
+    assert whole.options["name"] == config.network.name
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -95,7 +98,7 @@ def test_the_head_says_command_hours_and_expected_score(path: Path) -> None:
     assert re.search(r"Hours: estimate: [\d.]+ (h|min) on .*|Measured: [\d.]+ h on ", head), head
     assert re.search(r"Expected: |mean IoU [\d.]+ on val", head), head
     assert ("on a GPU" in head) == (" --device cuda" in head), "hours and command must agree"
-    init = load_recipe(path).model.init
+    init = load_recipe(path).init
     if init not in ("none", "imagenet"):
         first = f"recipes/{Path(init).stem.replace('-', '_')}.toml"
         assert Path(init).name in head or first in head

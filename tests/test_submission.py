@@ -111,7 +111,7 @@ def test_data_sets_without_a_server_are_refused(voc: Path, tmp_path: Path) -> No
     segmenter = make_segmenter(VOC)
     with pytest.raises(ValueError, match="camvid has no server .* voc2012 and cityscapes have"):
         write_submission(segmenter, "camvid", voc, tmp_path / "out")
-    with pytest.raises(ValueError, match="no data set is called 'voc2021'; there is voc2012"):
+    with pytest.raises(ValueError, match="no data set is called 'voc2021'; did you mean voc2012"):
         write_submission(segmenter, "voc2021", voc, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

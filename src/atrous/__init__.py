@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .data import load_dataset
+    from .errors import AtrousError, DataError, InputError, WeightsError
     from .evaluation import evaluate
     from .models import create_model, list_models
     from .predict import Segmentation, Segmenter
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AtrousError",
+    "DataError",
+    "InputError",
     "Segmentation",
     "Segmenter",
+    "WeightsError",
     "__version__",
     "convert_weights",
     "create_model",
@@ -34,6 +39,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AtrousError": "errors",
+    "DataError": "errors",
+    "InputError": "errors",
+    "WeightsError": "errors",
     "Segmentation": "predict",
     "Segmenter": "predict",
     "convert_weights": "weights.convert",

@@ -11,6 +11,7 @@ from typing import Any, overload
 import numpy as np
 
 from .data import Dataset, shared_splits
+from .errors import InputError
 from .labels import LabelSet
 from .metrics import (
     TRIMAP_BANDS_PX,
@@ -181,13 +182,13 @@ def evaluate(
         A report, or with `variants` one a name.
 
     Raises:
-        ValueError: If classes differ, the data set is empty, or an option is unknown.
+        InputError: If classes differ, the data set is empty, or an option is unknown.
 
     Warns:
         LeakWarning: If the weights were trained on images of the data set.
     """
     if not len(dataset):
-        raise ValueError(
+        raise InputError(
             f"{dataset.name}/{dataset.split} holds no images; there is nothing to score"
         )
     check_classes(segmenter, dataset.label_set, dataset.name)
@@ -224,7 +225,7 @@ def check_classes(segmenter: Segmenter, label_set: LabelSet, name: str) -> None:
     """Refuse a data set, called `name`, of other classes than the network's."""
     ours, theirs = segmenter.entry.label_set.names, label_set.names
     if ours != theirs:
-        raise ValueError(
+        raise InputError(
             f"the network's {len(ours)} classes ({', '.join(ours[:4])}, …) are not the "
             f"{len(theirs)} of {name} ({', '.join(theirs[:4])}, …); use weights that were trained "
             "on its classes"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import uuid
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .atomic_file import write_text
 from .labels import Colour
 
 _STYLE = """
@@ -57,14 +56,7 @@ def write_html(path: Path, title: str, body: Sequence[str], *, style: str = "") 
         f"<title>{escape(title)}</title><style>{_STYLE}{style}</style></head>\n<body>\n"
         f"<h1>{escape(title)}</h1>\n" + "\n".join(body) + "\n</body></html>\n"
     )
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:  # name the file that was asked for, not the temporary one
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, page)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, bars: Iterable[int] = ()) -> str:

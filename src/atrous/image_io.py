@@ -10,7 +10,6 @@ import io
 import math
 import os
 import struct
-import uuid
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -21,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from .atomic_file import write_bytes
+from .errors import DataError
 from .labels import LabelSet
 
 StrPath = str | os.PathLike[str]
@@ -70,7 +71,7 @@ def read_image(source: StrPath | Image.Image) -> NDArray[np.uint8]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no image, is damaged, holds more than `MAX_PIXELS` pixels, or
+        DataError: If the file is no image, is damaged, holds more than `MAX_PIXELS` pixels, or
             holds floats or other values of unknown range.
     """
     if isinstance(source, Image.Image):
@@ -93,13 +94,13 @@ def read_labels(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no image, is damaged, or holds colours or lossy values instead of
+        DataError: If the file is no image, is damaged, or holds colours or lossy values instead of
             indices.
     """
     path = Path(path)
     image = _decode(path)
     if image.format in ("JPEG", "JPEG2000", "WEBP", "AVIF"):
-        raise ValueError(
+        raise DataError(
             f"{path} is a {image.format} file, whose compression may change class indices; save "
             "labels as palette or grey PNG"
         )
@@ -112,7 +113,7 @@ def read_labels(
         if indices.min() >= 0 and indices.max() <= 65535:
             return indices.astype(np.uint16)
     remedy = rgb_remedy if image.mode in ("RGB", "RGBA") else SAVE_INDICES
-    raise ValueError(f"{path} holds {image.mode} pixels, not class indices; {remedy}")
+    raise DataError(f"{path} holds {image.mode} pixels, not class indices; {remedy}")
 
 
 def write_labels(path: StrPath, labels: NDArray[Any], label_set: LabelSet) -> None:
@@ -124,12 +125,12 @@ def write_labels(path: StrPath, labels: NDArray[Any], label_set: LabelSet) -> No
         label_set: Names and colours.
 
     Raises:
-        ValueError: If the suffix is not .png, or `labels` has another shape, type or other indices.
+        DataError: If the suffix is not .png, or `labels` has another shape, type or other indices.
         OSError: If the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise ValueError(f"{path}: labels are written as PNG, which keeps indices; use a .png name")
+        raise DataError(f"{path}: labels are written as PNG, which keeps indices; use a .png name")
     check_labels(labels, label_set)
     colours = colour_table(label_set)
     if len(colours) > 256:
@@ -143,7 +144,7 @@ def write_labels(path: StrPath, labels: NDArray[Any], label_set: LabelSet) -> No
 def check_labels(labels: NDArray[Any], label_set: LabelSet) -> None:
     """Refuse what is no (H, W) map of this label set's indices."""
     if labels.ndim != 2 or not labels.size or labels.dtype.kind not in "ui":
-        raise ValueError(
+        raise DataError(
             f"labels are {labels.dtype} of shape {labels.shape}; give integers of shape (H, W)"
         )
     low, high = int(labels.min()), int(labels.max())
@@ -154,7 +155,7 @@ def check_labels(labels: NDArray[Any], label_set: LabelSet) -> None:
     strange = [v for v in present if not 0 <= v < label_set.num_classes and v != ignored]
     if strange:
         known = f"0-{label_set.num_classes - 1}" + ("" if ignored is None else f" and {ignored}")
-        raise ValueError(f"labels hold {strange[:8]}, but the label set has the indices {known}")
+        raise DataError(f"labels hold {strange[:8]}, but the label set has the indices {known}")
 
 
 def colour_table(label_set: LabelSet) -> NDArray[np.uint8]:
@@ -179,22 +180,22 @@ def write_image(path: StrPath, image: NDArray[np.uint8] | Image.Image) -> None:
         image: (H, W, 3) uint8 RGB, or a Pillow image.
 
     Raises:
-        ValueError: If the suffix names no format that can be written, or `image` is something else.
+        DataError: If the suffix names no format that can be written, or `image` is something else.
         OSError: If the file cannot be written.
     """
     path = Path(path)
     kind = Image.registered_extensions().get(path.suffix.lower())
     if kind is None or kind not in Image.SAVE:
-        raise ValueError(f"{path}: pictures are not written as {path.suffix!r}; use .png or .jpg")
+        raise DataError(f"{path}: pictures are not written as {path.suffix!r}; use .png or .jpg")
     if not isinstance(image, Image.Image):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise ValueError(
+            raise DataError(
                 f"image is {image.dtype} of shape {image.shape}; give uint8 RGB of shape (H, W, 3)"
             )
         image = Image.fromarray(np.ascontiguousarray(image))
     encoded = io.BytesIO()
     image.save(encoded, kind, **({"quality": 95} if kind == "JPEG" else {}))
-    _write_whole(path, encoded.getvalue())
+    write_bytes(path, encoded.getvalue(), is_durable=False)
 
 
 def write_probabilities(
@@ -210,14 +211,14 @@ def write_probabilities(
         probabilities = numpy.exp(-stored["step"] * stored["unary"])
 
     Raises:
-        ValueError: If the suffix is not .npz or `probabilities` is not (K, H, W) with this set's K.
+        DataError: If the suffix is not .npz or `probabilities` is not (K, H, W) with this set's K.
         OSError: If the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() != ".npz":
-        raise ValueError(f"{path}: probabilities are written as compressed numpy; use a .npz name")
+        raise DataError(f"{path}: probabilities are written as compressed numpy; use a .npz name")
     if probabilities.ndim != 3 or len(probabilities) != label_set.num_classes:
-        raise ValueError(
+        raise DataError(
             f"probabilities have shape {probabilities.shape}; give (K, H, W) with K = "
             f"{label_set.num_classes} classes"
         )
@@ -227,36 +228,23 @@ def write_probabilities(
     np.savez_compressed(
         encoded, unary=quantised, step=np.float32(UNARY_STEP), names=np.array(label_set.names)
     )
-    _write_whole(path, encoded.getvalue())
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"{path.parent} is not a folder; make it first")
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:  # name the file that was asked for, not the temporary one
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, encoded.getvalue(), is_durable=False)
 
 
 def _decode(path: Path) -> Image.Image:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
     if path.is_dir():
-        raise ValueError(f"{path} is a folder; give one image file")
+        raise DataError(f"{path} is a folder; give one image file")
     if not path.is_file():
-        raise ValueError(f"{path} is not a regular file; give an image file")
+        raise DataError(f"{path} is not a regular file; give an image file")
     if not path.stat().st_size:
-        raise ValueError(f"{path} is empty (0 bytes)")
+        raise DataError(f"{path} is empty (0 bytes)")
     with path.open("rb") as file:
         with _decoding(str(path)):
             image = Image.open(file)
         if image.width * image.height > MAX_PIXELS:
-            raise ValueError(_too_large(str(path), f"{image.width}x{image.height} pixels"))
+            raise DataError(_too_large(str(path), f"{image.width}x{image.height} pixels"))
         with _decoding(str(path)):
             image.load()
     return image
@@ -268,11 +256,11 @@ def _decoding(name: str) -> Generator[None]:
     try:
         yield
     except Image.DecompressionBombError as error:
-        raise ValueError(_too_large(name, str(error))) from error
+        raise DataError(_too_large(name, str(error))) from error
     except UnidentifiedImageError as error:
-        raise ValueError(f"{name} is not an image in a format that can be read here") from error
+        raise DataError(f"{name} is not an image in a format that can be read here") from error
     except _DECODING_ERRORS as error:
-        raise ValueError(f"{name} is damaged or cut short: {error}") from error
+        raise DataError(f"{name} is damaged or cut short: {error}") from error
 
 
 def _too_large(name: str, size: str) -> str:
@@ -283,7 +271,7 @@ def _to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
     with _decoding(name):
         image = ImageOps.exif_transpose(image)
     if image.mode == "F":
-        raise ValueError(
+        raise DataError(
             f"{name} holds floats of unknown range; save it with 8 or 16 bits a channel"
         )
     if image.mode.startswith("I"):
@@ -298,7 +286,7 @@ def _to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
 
 def _grey_to_rgb(grey: NDArray[Any], name: str) -> NDArray[np.uint8]:
     if grey.min() < 0 or grey.max() > 65535:
-        raise ValueError(
+        raise DataError(
             f"{name} holds numbers from {grey.min()} to {grey.max()}; save it with 8 or 16 bits"
         )
     scaled = ((grey.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)

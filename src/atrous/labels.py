@@ -1,8 +1,10 @@
-"""What the integers in a label map mean: names, colours and the index that is not scored."""
+"""The classes of a label map: names, colours, and the index that is ignored."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from .errors import InputError
 
 IGNORE_INDEX = 255
 
@@ -13,30 +15,32 @@ Colour = tuple[int, int, int]
 class LabelSet:
     """The classes of a data set or of a network's output.
 
-    Attributes:
-        names: One name a class, index 0 first.
-        palette: One RGB colour (0-255) a class.
-        ignore_index: The label of pixels that neither train nor count, not a class; None where
-            there is none. From 256 classes on, 255 is a class: give None or a higher one.
+    Raises:
+        InputError: If names and colours differ in number, or a value is out of range.
     """
 
     names: tuple[str, ...]
+    """One name per class, index 0 first."""
     palette: tuple[Colour, ...]
+    """One RGB colour (0-255) per class."""
     ignore_index: int | None = IGNORE_INDEX
+    """The label of pixels that are neither trained nor scored; not a class. None where there is
+    none. From 256 classes on, 255 is a class: give None or a higher number."""
 
     def __post_init__(self) -> None:
         if not self.names:
-            raise ValueError("a label set needs at least one class name")
+            raise InputError("a label set needs at least one class name")
         if len(self.names) != len(self.palette):
-            raise ValueError(
-                f"{len(self.names)} class names but {len(self.palette)} colours; give one each"
+            raise InputError(
+                f"{len(self.names)} class names but {len(self.palette)} colours; give one colour "
+                "per name"
             )
         if not all(len(c) == 3 and all(v in range(256) for v in c) for c in self.palette):
-            raise ValueError("a palette colour is three whole numbers from 0 to 255")
+            raise InputError("a palette colour is three whole numbers from 0 to 255")
         if self.ignore_index is not None and self.ignore_index not in range(len(self.names), 65536):
-            raise ValueError(
+            raise InputError(
                 f"ignore_index is {self.ignore_index}, but classes are 0-{len(self.names) - 1} and "
-                "labels end at 65535; give a number between, or None"
+                "the largest label is 65535; give a number between, or None"
             )
 
     @property

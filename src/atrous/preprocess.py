@@ -1,4 +1,4 @@
-"""From a uint8 image to the tensor that a weights entry expects."""
+"""Converts a uint8 image to the tensor that the weights expect."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from .errors import InputError
+
 CAFFE_MEAN_BGR = (104.008, 116.669, 122.675)
 
 
@@ -18,26 +20,27 @@ CAFFE_MEAN_BGR = (104.008, 116.669, 122.675)
 class Preprocess:
     """Normalisation and padding, as the weights were trained.
 
-    Attributes:
-        channel_order: Order of the channels in the tensor.
-        mean: Subtracted from each channel, in grey levels 0-255, in `channel_order`.
-        std: Divides each channel, in grey levels.
-        padding: `none`, or `mean_to_8k1`: bottom and right, with the mean, to the next 8k+1 rows
-            and columns (32k+1 when several scales run), so that scores stand on every 8th pixel.
+    Raises:
+        InputError: If a value is not one of those allowed.
     """
 
     channel_order: Literal["rgb", "bgr"] = "bgr"
+    """Order of the channels in the tensor."""
     mean: tuple[float, float, float] = CAFFE_MEAN_BGR
+    """Subtracted from each channel, in grey levels 0-255, in `channel_order`."""
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Divides each channel, in grey levels."""
     padding: Literal["none", "mean_to_8k1"] = "mean_to_8k1"
+    """`none`, or `mean_to_8k1`: pad bottom and right with the mean to the next 8k+1 rows and
+    columns (32k+1 when several scales run), so that there is a score at every 8th pixel."""
 
     def __post_init__(self) -> None:
         if self.channel_order not in ("rgb", "bgr"):
-            raise ValueError(f"channel_order is {self.channel_order!r}; it must be 'rgb' or 'bgr'")
+            raise InputError(f"channel_order is {self.channel_order!r}; it must be 'rgb' or 'bgr'")
         if self.padding not in ("none", "mean_to_8k1"):
-            raise ValueError(f"padding is {self.padding!r}; it must be 'none' or 'mean_to_8k1'")
+            raise InputError(f"padding is {self.padding!r}; it must be 'none' or 'mean_to_8k1'")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise ValueError("mean and std take three numbers each, std above 0")
+            raise InputError("mean and std take three numbers each, std above 0")
 
     def __call__(self, image: NDArray[np.uint8], *, is_multiscale: bool = False) -> Tensor:
         """Normalise and pad one image.
@@ -50,7 +53,7 @@ class Preprocess:
             (1, 3, H', W') float32.
 
         Raises:
-            ValueError: If `image` is not (H, W, 3) uint8.
+            InputError: If `image` is not (H, W, 3) uint8.
         """
         tensor = self.normalise(image)[None]
         if self.padding == "none":
@@ -62,7 +65,7 @@ class Preprocess:
     def normalise(self, image: NDArray[np.uint8]) -> Tensor:
         """Order, centre and scale the channels: (H, W, 3) uint8 RGB -> (3, H, W) float32."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise ValueError(
+            raise InputError(
                 f"image is {image.dtype} of shape {image.shape}; give uint8 RGB of shape (H, W, 3)"
             )
         channels = image[..., ::-1] if self.channel_order == "bgr" else image

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .atomic_file import open_atomically
 from .data import PHOTO_LISTS, Photos, list_photos
 from .data.street import LABEL_IDS
 from .evaluation import check_classes
@@ -53,7 +53,7 @@ def write_submission(
         The archive.
 
     Raises:
-        ValueError: If there is no server for the data set, or classes or the split do not fit.
+        InputError: If there is no server for the data set, or classes or the split do not fit.
         FileNotFoundError: If a list or a photo is missing.
 
     Source: VOC2012 development kit, section 5.3; cityscapesScripts,
@@ -83,14 +83,9 @@ def _write_palette(path: Path, labels: NDArray[Any], photos: Photos) -> None:
 
 def _pack_tgz(folder: Path, split: str, files: Mapping[str, Path]) -> Path:
     archive = folder / "results.tgz"
-    partial = archive.with_name(f"{archive.name}.partial")
-    try:
-        with tarfile.open(partial, "w:gz") as tar:
-            for inside, file in files.items():
-                tar.add(file, inside)
-        os.replace(partial, archive)
-    finally:
-        partial.unlink(missing_ok=True)
+    with open_atomically(archive) as file, tarfile.open(fileobj=file, mode="w:gz") as tar:
+        for inside, path in files.items():
+            tar.add(path, inside)
     return archive
 
 
@@ -104,15 +99,10 @@ def _write_label_ids(path: Path, labels: NDArray[Any], photos: Photos) -> None:
 
 def _pack_zip(folder: Path, split: str, files: Mapping[str, Path]) -> Path:
     archive = folder / f"cityscapes_{split}.zip"
-    partial = archive.with_name(f"{archive.name}.partial")
-    try:
-        # PNG is compressed already.
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as packed:
-            for inside, file in files.items():
-                packed.write(file, inside)
-        os.replace(partial, archive)
-    finally:
-        partial.unlink(missing_ok=True)
+    # Stored, not deflated: PNG is compressed already.
+    with open_atomically(archive) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:
+        for inside, path in files.items():
+            packed.write(path, inside)
     return archive
 
 

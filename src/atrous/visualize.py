@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from .errors import InputError
 from .image_io import check_labels, colour_table
 from .labels import LabelSet
 
@@ -29,7 +30,7 @@ def colourise(labels: NDArray[Any], label_set: LabelSet) -> NDArray[np.uint8]:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: If `labels` is no map of this label set.
+        InputError: If `labels` is no map of this label set.
     """
     check_labels(labels, label_set)
     return colour_table(label_set)[labels]
@@ -57,16 +58,16 @@ def overlay(
         RGB picture; the photo's size without legend.
 
     Raises:
-        ValueError: If `labels` is no map of this label set, sizes differ, or `alpha` is no share.
+        InputError: If `labels` is no map of this label set, sizes differ, or `alpha` is no share.
     """
     check_labels(labels, label_set)
     if image.dtype != np.uint8 or image.shape != (*labels.shape, 3):
-        raise ValueError(
+        raise InputError(
             f"image is {image.dtype} of shape {image.shape} but labels are {labels.shape}; give a "
             "uint8 RGB image (H, W, 3) of the labels' size"
         )
     if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha is {alpha}; it must be from 0 to 1")
+        raise InputError(f"alpha is {alpha}; it must be from 0 to 1")
     picture = Image.fromarray(_blend(image, labels, label_set, alpha))
     if not legend:
         return picture
@@ -138,10 +139,10 @@ def compare(
         alpha: As in `overlay`.
 
     Raises:
-        ValueError: As `overlay`, or if there is no label map.
+        InputError: As `overlay`, or if there is no label map.
     """
     if not label_maps:
-        raise ValueError("there is no label map to set beside the photo; give at least one")
+        raise InputError("there is no label map to set beside the photo; give at least one")
     pictures = {"photo": Image.fromarray(image)} | {
         caption: overlay(image, labels, label_set, alpha=alpha, legend=False)
         for caption, labels in label_maps.items()

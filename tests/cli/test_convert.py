@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from atrous.cli.convert import DATASETS
 from atrous.cli.main import main
+from atrous.network_options import NetworkOptions
 from atrous.weights import load_model
 from atrous.weights.checkpoint import empty_model
 from atrous.weights.convert.classes import LABEL_SETS
@@ -22,7 +23,7 @@ def run(*arguments: object) -> Result:
 @pytest.fixture(scope="module")
 def isht7_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Save a VOC network under isht7's names."""
-    model = empty_model({"name": "deeplabv2_resnet50", "num_classes": 21, "head": "aspp"})
+    model = empty_model(NetworkOptions(name="deeplabv2_resnet50", num_classes=21, head="aspp"))
     state = {
         "Scale." + key.removeprefix("backbone.").replace("head.branches", "layer5.conv2d_list"):
             torch.zeros_like(value)
@@ -35,7 +36,7 @@ def isht7_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def backbone_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = empty_model({"name": "deeplabv2_resnet18", "num_classes": 2})
+    model = empty_model(NetworkOptions(name="deeplabv2_resnet18", num_classes=2))
     state = {key: torch.zeros_like(value) for key, value in model.backbone.state_dict().items()}
     path = tmp_path_factory.mktemp("foreign") / "resnet18.pth"
     torch.save(state, path)
@@ -73,7 +74,7 @@ def test_backbone_gets_a_head_for_the_named_classes(backbone_file: Path, tmp_pat
     assert entry.licence == "unknown"
     assert "terms" in entry.notice
     assert "head for 3 classes is new" in result.output
-    assert f'next: train its head; in a recipe: [model] init = "{output}"' in result.output
+    assert f'next: train its head; in a recipe: init = "{output}"' in result.output
 
 
 def test_classes_without_names_are_numbered(backbone_file: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ dataset = "folder"
 workers = 0
 [augment]
 crop_hw = [33, 33]
-[model]
+[network]
 name = "deeplabv2_resnet18"
 head = "conv1x1"
 [optimizer]

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from atrous.cli.main import main
 from atrous.labels import LabelSet, voc_palette
+from atrous.network_options import NetworkOptions
 from atrous.preprocess import Preprocess
 from atrous.weights import Entry, catalog, save_weights
 from atrous.weights.checkpoint import empty_model
@@ -42,7 +43,10 @@ def _one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         source="trained by the tests",
         date="2024-05-06",
     )
-    state = {k: torch.zeros_like(v) for k, v in empty_model(OPTIONS).state_dict().items()}
+    state = {
+        k: torch.zeros_like(v)
+        for k, v in empty_model(NetworkOptions(**OPTIONS)).state_dict().items()
+    }
     save_weights(tmp_path / "street-tiny.safetensors", state, entry)
     monkeypatch.setattr(catalog, "BUNDLED", tmp_path)
 

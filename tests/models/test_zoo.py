@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from atrous.models import create_model, list_models
+from atrous.network_options import NetworkOptions
+from atrous.tables import from_table, to_table
 
 
 def test_models_are_listed_by_name() -> None:
@@ -29,7 +31,7 @@ def test_models_are_listed_by_name() -> None:
         ("deeplabv2_resnet102", r"'deeplabv2_resnet102'; did you mean deeplabv2_resnet101 or"),
         ("resnet101", r"did you mean deeplabv2_resnet101"),
         ("deeplabv2_vgg", r"did you mean deeplabv2_vgg16"),
-        ("?", r"no network is called '\?'; there are deeplabv2_efficientnet_lite0, deeplabv2_"),
+        ("?", r"no network is called '\?'; choose from deeplabv2_resnet18, deeplabv2_"),
     ],
 )
 def test_unknown_network_names_the_near_ones(name: str, message: str) -> None:
@@ -42,7 +44,7 @@ def test_unknown_network_names_the_near_ones(name: str, message: str) -> None:
     [
         ("aspp_l", r"no head is called 'aspp_l'; did you mean aspp"),
         ("large_fov", r"did you mean largefov"),
-        ("?", r"there are aspp, aspp_concat, aspp_s, conv1x1, largefov"),
+        ("?", r"choose from aspp, aspp_s, largefov, conv1x1, aspp_concat"),
     ],
 )
 def test_unknown_head_names_the_near_ones(head: Any, message: str) -> None:
@@ -91,7 +93,7 @@ def test_head_without_branches_takes_no_rates() -> None:
     "name", ["deeplabv2_resnet18", "deeplabv2_vgg16", "deeplabv2_efficientnet_lite0"]
 )
 def test_stride_place_is_for_bottlenecks(name: str, stride_in_1x1: bool) -> None:
-    with pytest.raises(ValueError, match=f"{name} has no bottlenecks; leave stride_in_1x1"):
+    with pytest.raises(ValueError, match=f"{name} has no bottlenecks; leave out stride_in_1x1"):
         create_model(name, num_classes=2, stride_in_1x1=stride_in_1x1)
 
 
@@ -112,7 +114,9 @@ def test_stride_place_is_for_bottlenecks(name: str, stride_in_1x1: bool) -> None
 def test_options_survive_json_and_build_the_same_network(options: dict[str, Any]) -> None:
     with torch.device("meta"):
         model = create_model(num_classes=2, **options)
-        again = create_model(**json.loads(json.dumps(model.options)))
+        again = create_model(
+            **from_table(NetworkOptions, json.loads(json.dumps(to_table(model.options))))
+        )
     assert "scales" not in model.options
     assert str(again) == str(model)
     assert again.options == model.options

@@ -280,7 +280,7 @@ def test_options_are_replaced_on_the_same_network(pair: Pair) -> None:
 
 
 def test_unknown_option_names_the_near_one(pair: Pair) -> None:
-    with pytest.raises(ValueError, match="no option is called 'scale'; there is scales"):
+    with pytest.raises(ValueError, match="no option is called 'scale'; did you mean scales"):
         Segmenter(pair).with_options(scale=2)
 
 

@@ -16,9 +16,9 @@ from PIL import Image
 from atrous.report import read_record, write_report
 from atrous.report.charts import line_chart, number, ticks
 from atrous.report.page import summarise
-from atrous.training import TrainConfig, load_recipe, train
-from atrous.training.config import from_dict
-from atrous.training.record import to_toml
+from atrous.tables import to_toml
+from atrous.training import load_recipe, train
+from atrous.training.recipe import recipe_from_table
 
 LINES = [
     {"iteration": 20, "loss": 2.5, "learning_rate": 1e-3, "seconds_per_iteration": 3.0},
@@ -50,12 +50,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "name": "small",
         "data": {"dataset": "folder", "root": str(root), "workers": 0},
         "augment": {"crop_hw": (17, 17)},
-        "model": {"name": "deeplabv2_resnet18", "head": "conv1x1"},
+        "network": {"name": "deeplabv2_resnet18", "head": "conv1x1"},
         "optimizer": {"iterations": 2, "batch_size": 2, "accumulate": 1, "learning_rate": 1e-6},
         "output": {"log_every": 1, "notice": "for <tests> only"},
     }
     folder = tmp_path_factory.mktemp("run")
-    train(from_dict(TrainConfig, table), output=folder, say=lambda _: None)
+    train(recipe_from_table(table), output=folder, say=lambda _: None)
     return folder
 
 
@@ -113,7 +113,7 @@ def test_the_recipe_in_the_folder_is_the_one_that_ran(finished: Path) -> None:
     config = load_recipe(finished / "recipe.toml")
     assert config.optimizer.learning_rate == 1e-6
     assert tomllib.loads(to_toml(config)) == read_record(finished).table
-    odd = from_dict(TrainConfig, {"name": 'a "quoted"\\ name ü', "seed": 3})
+    odd = recipe_from_table({"name": 'a "quoted"\\ name ü', "seed": 3})
     assert tomllib.loads(to_toml(odd))["name"] == odd.name
 
 

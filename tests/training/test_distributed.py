@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from atrous.models import build_network
 from atrous.training import train
-from atrous.training.build import build_model
 from atrous.training.step import share_batch
 from atrous.weights.checkpoint import read_weights
 
@@ -59,7 +59,7 @@ def test_two_processes_give_the_weights_of_one(case, tree, pair, tmp_path):
     theirs, their_entry = read_weights(pair / case / "small.safetensors")
     assert ours.keys() == theirs.keys()
     torch.manual_seed(config.seed)
-    start = build_model(config, 2).state_dict()
+    start = build_network(config.network_for(2), scales=config.scales).state_dict()
     for part in ("backbone.", "head.", "learned_upsampling."):
         names = [n for n in ours if n.startswith(part) and not torch.equal(ours[n], start[n])]
         if names:

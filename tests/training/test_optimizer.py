@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from atrous.models import create_model
-from atrous.training.config import OptimizerConfig
 from atrous.training.optimizer import freeze, make_optimizer, poly_factor
+from atrous.training.recipe import OptimizerConfig
 
 
 def rate_and_decay(model, config):

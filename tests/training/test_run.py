@@ -13,8 +13,8 @@ from PIL import Image
 
 from atrous import Segmenter
 from atrous.evaluation import LeakWarning
-from atrous.training import TrainConfig, train
-from atrous.training.config import from_dict
+from atrous.training import Recipe, train
+from atrous.training.recipe import recipe_from_table
 from atrous.training.run import Run
 from atrous.weights import load_model, read_weights, save_weights
 
@@ -44,7 +44,7 @@ def recipe(root, **changes):
         "name": "small",
         "data": {"dataset": "folder", "root": str(root), "workers": 0},
         "augment": {"crop_hw": (33, 33), "scales": (1.0,)},
-        "model": {"name": "deeplabv2_efficientnet_lite0", "head": "conv1x1"},
+        "network": {"name": "deeplabv2_efficientnet_lite0", "head": "conv1x1"},
         "optimizer": {
             "kind": "adamw", "learning_rate": 2e-3, "iterations": 6, "batch_size": 2,
             "accumulate": 1, "freeze_bn": False, "ema_decay": 0.5,
@@ -53,7 +53,7 @@ def recipe(root, **changes):
     }  # fmt: skip
     for key, value in changes.items():
         table[key] = {**table.get(key, {}), **value} if isinstance(value, dict) else value
-    return from_dict(TrainConfig, table)
+    return recipe_from_table(table)
 
 
 def quiet(_text):
@@ -98,7 +98,7 @@ def test_a_run_lists_its_images(root, tmp_path):
 def test_training_learns_what_is_easy(root, tmp_path):
     config = recipe(
         root,
-        model={"name": "deeplabv2_resnet18"},
+        network={"name": "deeplabv2_resnet18"},
         optimizer={"iterations": 20, "learning_rate": 1e-3, "ema_decay": 0.0},
     )
     _, entry = load_model(train(config, output=tmp_path, say=quiet))
@@ -116,9 +116,9 @@ def test_a_resumed_run_equals_an_unbroken_one(root, tmp_path):
 
 
 def test_a_resumed_run_draws_the_same_dropout(root, tmp_path):
-    model = {"name": "deeplabv2_vgg16", "head": "largefov"}
+    network = {"name": "deeplabv2_vgg16", "head": "largefov"}
     optimizer = {"kind": "sgd", "learning_rate": 1e-3, "ema_decay": 0.0}
-    config = recipe(root, model=model, optimizer=optimizer)
+    config = recipe(root, network=network, optimizer=optimizer)
 
     def fresh():
         return Run(config, tmp_path, device="cpu", say=quiet)
@@ -137,7 +137,7 @@ def test_first_weights_are_remembered_and_not_needed_again(root, tmp_path):
     state, entry = read_weights(train(recipe(root), output=tmp_path / "first", say=quiet))
     entry = dataclasses.replace(entry, trained_on=("voc2012/trainval",))
     save_weights(init, state, entry, dtype=torch.float32)
-    config = recipe(root, model={"init": str(init)})
+    config = recipe(root, init=str(init))
     run = Run(config, tmp_path / "second", device="cpu", say=quiet)
     stop_after(run, 3)
     run.execute()
@@ -256,10 +256,10 @@ def test_resuming_without_a_run_is_refused(root, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_killed_before_its_first_checkpoint_begins_anew(root, tmp_path):
+def test_a_run_killed_before_its_first_checkpoint_starts_from_scratch(root, tmp_path):
     said = []
     train(recipe(root), output=tmp_path, resume=True, say=said.append)
-    assert said[0] == f"{tmp_path} holds no checkpoint yet: this run begins at its beginning"
+    assert said[0] == f"{tmp_path} holds no checkpoint; starting from scratch"
     assert (tmp_path / "small.safetensors").exists()
 
 
@@ -352,11 +352,11 @@ def test_a_data_set_to_score_needs_a_folder_and_the_same_classes(root, tmp_path)
 
 def test_a_recipe_without_data_asks_for_it(tmp_path):
     with pytest.raises(ValueError, match="give the data set's folder with --data"):
-        train(TrainConfig("x"), output=tmp_path, say=quiet)
+        train(Recipe("x"), output=tmp_path, say=quiet)
 
 
 def test_learned_upsampling_learns(root, tmp_path):
-    config = recipe(root, model={"upsampling": "transposed"}, loss={"at_pixels": True})
+    config = recipe(root, network={"upsampling": "transposed"}, loss={"at_pixels": True})
     run = Run(config, tmp_path, device="cpu", say=quiet)
     before = {n: p.clone() for n, p in run.model.named_parameters() if "learned_upsampling" in n}
     assert before
@@ -372,7 +372,7 @@ def test_a_device_that_does_not_work_is_refused_at_once(root, tmp_path):
 
 def test_coarse_rates_without_a_whole_number_are_refused_at_once(root, tmp_path):
     config = recipe(
-        root, model={"head": "aspp", "atrous_rates": (3,)}, loss={"coarse_iterations": 2}
+        root, network={"head": "aspp", "atrous_rates": (3,)}, loss={"coarse_iterations": 2}
     )
     with pytest.raises(ValueError, match=r"\(3,\) at output stride 8 have no whole-number"):
         train(config, output=tmp_path, say=quiet)
@@ -390,6 +390,6 @@ def test_the_best_weights_may_be_the_last_ones(root, tmp_path):
 
 
 def test_scores_of_several_scales_are_named_after_them(root, tmp_path):
-    config = recipe(root, model={"scales": (1.0, 0.5)}, optimizer={"iterations": 1})
+    config = recipe(root, scales=(1.0, 0.5), optimizer={"iterations": 1})
     _, entry = load_model(train(config, output=tmp_path, say=quiet))
     assert list(entry.metrics) == ["folder/val scales 1.0, 0.5"]

@@ -8,32 +8,32 @@ import pytest
 import torch
 from torch import nn
 
-from atrous.training import TrainConfig
-from atrous.training.build import build_model
-from atrous.training.config import from_dict
+from atrous.models import build_network
 from atrous.training.distributed import ALONE
 from atrous.training.optimizer import freeze, make_optimizer
+from atrous.training.recipe import recipe_from_table
 from atrous.training.step import Stepper, dropout_seed
 
 RESNET = {"name": "deeplabv2_resnet18", "head": "conv1x1"}
 # The paper's VGG head: dropout twice in it.
-VGG = {"name": "deeplabv2_vgg16", "head": "largefov", "scales": (1.0, 0.75, 0.5)}
+VGG = {"name": "deeplabv2_vgg16", "head": "largefov"}
+SCALES = (1.0, 0.75, 0.5)
 
 
 def config_of(**tables):
     base = {
         "name": "x",
-        "model": RESNET,
+        "network": RESNET,
         "optimizer": {"learning_rate": 1e-3, "iterations": 10, "accumulate": 1},
     }
     for key, values in tables.items():
-        base[key] = {**base.get(key, {}), **values}
-    return from_dict(TrainConfig, base)
+        base[key] = {**base.get(key, {}), **values} if isinstance(values, dict) else values
+    return recipe_from_table(base)
 
 
 def stepper_of(config, *, device="cpu"):
     torch.manual_seed(0)
-    model = build_model(config, 3).to(device)
+    model = build_network(config.network_for(3), scales=config.scales).to(device)
     kept = freeze(model, config.optimizer)
     return Stepper(
         model,
@@ -69,11 +69,13 @@ def assert_close(ours, theirs, *, rtol):
         assert error <= rtol, f"{name}: {error:.2e}"
 
 
-@pytest.mark.parametrize("model", [{**RESNET, "scales": (1.0, 0.75, 0.5)}, VGG], ids=["bn", "drop"])
-def test_sequential_scales_give_the_gradients_of_joint_ones(model):
+@pytest.mark.parametrize("network", [RESNET, VGG], ids=["bn", "drop"])
+def test_sequential_scales_give_the_gradients_of_joint_ones(network):
     """Frozen batch norms, and dropout that draws the same masks again."""
-    loss, joint = gradients(config_of(model=model))
-    again, sequential = gradients(config_of(model=model, loss={"msc_backward": "sequential"}))
+    loss, joint = gradients(config_of(network=network, scales=SCALES))
+    again, sequential = gradients(
+        config_of(network=network, scales=SCALES, loss={"msc_backward": "sequential"})
+    )
     assert again == loss
     assert_close(sequential, joint, rtol=1e-6)
 
@@ -81,8 +83,7 @@ def test_sequential_scales_give_the_gradients_of_joint_ones(model):
 def test_sequential_scales_keep_only_score_maps_between_the_passes():
     kept = {}
     for way in ("joint", "sequential"):
-        model = {**RESNET, "scales": (1.0, 0.75, 0.5)}
-        stepper = stepper_of(config_of(model=model, loss={"msc_backward": way}))
+        stepper = stepper_of(config_of(scales=SCALES, loss={"msc_backward": way}))
         sizes = {}
 
         def pack(tensor, sizes=sizes):
@@ -97,12 +98,11 @@ def test_sequential_scales_keep_only_score_maps_between_the_passes():
 
 
 def test_sequential_scales_need_frozen_batch_norms():
-    scales = {**RESNET, "scales": (1.0, 0.5)}
     loss = {"msc_backward": "sequential"}
-    with pytest.raises(ValueError, match="batch norms train; set optimizer.freeze_bn = true"):
-        config_of(model=scales, loss=loss, optimizer={"freeze_bn": False})
+    with pytest.raises(ValueError, match="batch norms are trained; set optimizer.freeze_bn = true"):
+        config_of(scales=SCALES, loss=loss, optimizer={"freeze_bn": False})
     with pytest.raises(ValueError, match=r"the batch norm head\.pointwise\.1 trains"):
-        stepper_of(config_of(model={**scales, "head": "aspp_concat"}, loss=loss))
+        stepper_of(config_of(network={**RESNET, "head": "aspp_concat"}, scales=SCALES, loss=loss))
 
 
 @pytest.mark.parametrize("freeze_bn", [True, False])
@@ -166,7 +166,7 @@ def test_compile_and_checkpointed_blocks_exclude_each_other():
 
 
 def test_sequential_scales_need_several():
-    with pytest.raises(ValueError, match="model.scales has one scale"):
+    with pytest.raises(ValueError, match="scales has one scale"):
         config_of(loss={"msc_backward": "sequential"})
 
 

@@ -43,7 +43,7 @@ workers = 0
 [augment]
 crop_hw = [33, 33]
 scales = [1.0]
-[model]
+[network]
 name = "deeplabv2_efficientnet_lite0"
 head = "conv1x1"
 [optimizer]

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from atrous.training import TrainConfig, train
-from atrous.training.config import from_dict
+from atrous.training import Recipe, train
+from atrous.training.recipe import recipe_from_table
 
 BASE: dict[str, dict[str, Any]] = {
     "data": {"dataset": "folder", "workers": 0},
     "augment": {"crop_hw": (33, 33), "scales": (1.0,)},
-    "model": {"name": "deeplabv2_resnet18", "head": "conv1x1"},
+    "network": {"name": "deeplabv2_resnet18", "head": "conv1x1"},
     "optimizer": {"learning_rate": 2e-6, "iterations": 2, "batch_size": 4, "accumulate": 1},
     "output": {"evaluate_every": 0, "checkpoint_every": 100, "log_every": 1},
 }
@@ -25,20 +25,20 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
         "optimizer": {"freeze_bn": False, "sync_bn": True, "learning_rate": 1e-4}
     },
     "sequential scales": {
-        "model": {"scales": (1.0, 0.75, 0.5)},
+        "scales": (1.0, 0.75, 0.5),
         "loss": {"msc_backward": "sequential"},
     },
-    "learned upsampling": {"model": {"upsampling": "transposed"}, "loss": {"at_pixels": True}},
+    "learned upsampling": {"network": {"upsampling": "transposed"}, "loss": {"at_pixels": True}},
     "checkpointed blocks": {"compute": {"grad_checkpointing": True}},
 }
 
 
-def config_of(case: str, tree: Path) -> TrainConfig:
+def config_of(case: str, tree: Path) -> Recipe:
     table: dict[str, Any] = {"name": "small", **{k: dict(v) for k, v in BASE.items()}}
     for key, values in CASES[case].items():
         table[key] = {**table.get(key, {}), **values}
     table["data"]["root"] = str(tree)
-    return from_dict(TrainConfig, table)
+    return recipe_from_table(table)
 
 
 def main(tree: Path, output: Path) -> None:

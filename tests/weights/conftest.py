@@ -12,6 +12,7 @@ from torch import Tensor
 
 from atrous.labels import LabelSet, voc_palette
 from atrous.models import DeepLab
+from atrous.network_options import NetworkOptions
 from atrous.preprocess import Preprocess
 from atrous.weights import Entry
 from atrous.weights.checkpoint import empty_model
@@ -27,7 +28,7 @@ def make_model() -> MakeModel:
     """Build a network in evaluation mode whose every number is drawn, batch statistics included."""
 
     def make(seed: int = 0, **options: Any) -> DeepLab:
-        model = empty_model({**TINY, **options})
+        model = empty_model(NetworkOptions(**{**TINY, **options}))
         generator = torch.Generator().manual_seed(seed)
         drawn = {key: _draw(key, value, generator) for key, value in model.state_dict().items()}
         model.load_state_dict(drawn, assign=True)
@@ -52,7 +53,7 @@ def make_entry() -> MakeEntry:
     def make(**changes: Any) -> Entry:
         fields: dict[str, Any] = {
             "name": "tiny",
-            "options": dict(TINY),
+            "options": NetworkOptions(**TINY),
             "label_set": LabelSet(("sky", "road", "tree"), voc_palette(3)),
             "preprocess": Preprocess(padding="none"),
             "licence": "CC0",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import InputError
+
 if TYPE_CHECKING:
     from ..labels import LabelSet
     from ..weights import Entry
@@ -102,7 +104,7 @@ def _named_classes(classes: Path | None, dataset: str | None) -> LabelSet | None
     lines = classes.read_text(encoding="utf-8").splitlines()
     names = tuple(line.strip() for line in lines if line.strip())
     if not names:
-        raise ValueError(f"{classes} is empty; write one class name a line, class 0 first")
+        raise InputError(f"{classes} is empty; write one class name a line, class 0 first")
     return LabelSet(names, voc_palette(len(names)), _ignore_index(len(names)))
 
 
@@ -120,11 +122,12 @@ def _ignore_index(num_classes: int) -> int | None:
 def _entry(
     conversion: Conversion, file: Path, *, name: str, label_set: LabelSet | None, licence: str
 ) -> Entry:
+    from ..network_options import NetworkOptions
     from ..weights import Entry
 
     return Entry(
         name=name,
-        options=conversion.options,
+        options=NetworkOptions(**conversion.options),
         label_set=label_set or _numbered_classes(conversion.options["num_classes"]),
         preprocess=conversion.preprocess,
         crf=conversion.crf,
@@ -151,6 +154,6 @@ def _report(
         click.echo("  note     classes are numbered; name them with --classes or --dataset")
     click.echo(f"wrote {output} ({output.stat().st_size / 1e6:.1f} MB)")
     if conversion.is_head_new:
-        click.echo(f'next: train its head; in a recipe: [model] init = "{output}"')
+        click.echo(f'next: train its head; in a recipe: init = "{output}"')
     else:
         click.echo(f"next: atrous segment PHOTO -o OUT --weights {output}")

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..atomic_file import write_text
+from ..errors import InputError
 from .batch import Failure, check_output, files_in, images_progress, make_output, report
 from .main import DEBUG_VARIABLE, one_line
 
@@ -255,7 +257,7 @@ def refine(crf: DenseCRF, job: Job, reading: dict[str, Any], *, is_labels: bool)
     if is_labels:
         mask = read_labels(job.source)
         if mask.shape != image.shape[:2]:
-            raise ValueError(
+            raise InputError(
                 f"{job.source} is {mask.shape[0]}x{mask.shape[1]} but {job.photo.name} is "
                 f"{image.shape[0]}x{image.shape[1]}; masks must have their photo's size"
             )
@@ -334,7 +336,7 @@ def _make_crf(values: dict[str, Any], *, threads: int | None) -> DenseCRF:
     others = {name: value for name, value in values.items() if name not in params}
     try:
         return DenseCRF(CRFParams(**params), threads=threads, **others)
-    except ValueError as error:
+    except InputError as error:
         raise click.UsageError(str(error)) from error
 
 
@@ -353,7 +355,4 @@ def _check_settings(output: Path, settings: dict[str, Any], *, overwrite: bool) 
                 "choose another folder, or give --overwrite"
             )
         return
-    text = json.dumps(settings, indent=2) + "\n"
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, json.dumps(settings, indent=2) + "\n")

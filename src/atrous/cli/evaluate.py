@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import warnings
 from collections.abc import Mapping
@@ -11,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..atomic_file import write_text
+from ..errors import MissingPackageError
+from ..suggestions import did_you_mean
 from .batch import images_progress
 from .parameters import parse_scales
 
@@ -123,10 +125,12 @@ def _variant(name: str, scales: tuple[float, ...]) -> dict[str, Any]:
     words = [] if name == "single" else name.split("+")
     for word in words:
         if word not in WORDS:
-            near = difflib.get_close_matches(word, (*WORDS, "single"), n=1)
-            known = f"did you mean {near[0]}?" if near else f"there is single, {', '.join(WORDS)}"
-            alone = "`single` stands alone" if word == "single" else known
-            raise click.UsageError(f"--variants: {word!r} of {name!r} is unknown; {alone}")
+            reason = (
+                "; `single` cannot be combined"
+                if word == "single"
+                else did_you_mean(word, ("single", *WORDS))
+            )
+            raise click.UsageError(f"--variants: {word!r} in {name!r} is unknown{reason}")
     return {
         "scales": scales if "msc" in words else (1.0,),
         "flip": "flip" in words,
@@ -150,7 +154,7 @@ def _check_files(
 
         checked_suffix(plot)
         if importlib.util.find_spec("matplotlib") is None:
-            raise ImportError("--plot needs matplotlib: pip install 'atrous[plot]'")
+            raise MissingPackageError("--plot needs matplotlib: pip install 'atrous[plot]'")
 
 
 def _evaluate(
@@ -294,10 +298,4 @@ def _plot(path: Path, segmenter: Segmenter, reports: Mapping[str, Report]) -> No
 
 
 def _write(path: Path, text: str) -> None:
-    path = path.expanduser()
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path.expanduser(), text + "\n")

@@ -1,11 +1,10 @@
-"""The command `atrous`: finds the asked command and turns failures into one line.
+"""The command `atrous`: loads commands lazily and reports expected errors on one line.
 
-Commands are imported when they are called, never to print help: torch alone takes a second to load.
+A command is imported when it runs, not to print help: importing torch alone takes a second.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 import click
 
 from .. import __version__
+from ..errors import EXPECTED_ERRORS
+from ..suggestions import did_you_mean
 
 # name -> module with `command`, one line of help; in the order in which a new user meets them
 COMMANDS = {
@@ -33,8 +34,11 @@ COMMANDS = {
 }
 
 DEBUG_VARIABLE = "ATROUS_DEBUG"
-# What a user, or the machine, can be told about in a line; everything else is our own mistake.
-FAILURES = (ValueError, OSError, ImportError, MemoryError, FloatingPointError)
+BUG_NOTICE = (
+    "\nThis is a bug in atrous. Please report it with this traceback, the command, and its input "
+    "if you can share it."
+)
+CLICK_ERRORS = (click.ClickException, click.Abort, click.exceptions.Exit)
 INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
 
 
@@ -53,9 +57,9 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, n=3, cutoff=0.5)
-            known = f"did you mean {' or '.join(near)}?" if near else ", ".join(COMMANDS)
-            raise click.UsageError(f"no command is called {args[0]!r}; {known}", ctx)
+            raise click.UsageError(
+                f"no command is called {args[0]!r}{did_you_mean(args[0], COMMANDS)}", ctx
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -63,18 +67,22 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; what a user can mend becomes one line, exit status 1."""
+        """Run the command; expected errors become one line and exit status 1, bugs a traceback."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
             raise  # click ends quietly when the reader of a pipe has gone
-        except FAILURES as error:
+        except EXPECTED_ERRORS as error:
             if os.environ.get(DEBUG_VARIABLE):
                 raise
             raise click.ClickException(one_line(error)) from error
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(INTERRUPTED)
+        except Exception as error:
+            if not isinstance(error, CLICK_ERRORS):
+                error.add_note(BUG_NOTICE)  # printed below the traceback
+            raise
 
 
 def one_line(error: Exception) -> str:

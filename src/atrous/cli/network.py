@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..errors import InputError
 from .parameters import parse_scales
 
 if TYPE_CHECKING:
@@ -103,6 +104,6 @@ def summarise_network(
                 scales=scales or (1.0,),
                 **options,
             )
-    except ValueError as error:
+    except InputError as error:
         raise click.UsageError(str(error)) from error
     return summarise(model, size_hw)

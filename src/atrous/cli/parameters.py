@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+from ..errors import InputError
+from ..network_options import check_scales
+
 
 def parse_scales(
     ctx: click.Context, param: click.Parameter, text: str | None
@@ -15,9 +18,8 @@ def parse_scales(
         numbers = [float(item) for item in text.split(",")]
     except ValueError as error:
         raise click.BadParameter(f"{text!r} is not a list such as 1,0.75,0.5") from error
-    from ..models import check_scales  # loads torch
 
     try:
         return check_scales(numbers)
-    except ValueError as error:
+    except InputError as error:
         raise click.BadParameter(str(error)) from error

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..errors import InputError
 from .network import network_options, summarise_network
 
 
@@ -26,7 +27,7 @@ def command(output: Path, layers: bool, **network: Any) -> None:
 
     try:
         checked_suffix(output)
-    except ValueError as error:
+    except InputError as error:
         raise click.UsageError(str(error)) from error
     summary = summarise_network(**network)
     try:

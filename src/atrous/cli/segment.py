@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import EXPECTED_ERRORS
 from .batch import Failure, check_output, files_in, make_output, report
 from .main import one_line
 from .parameters import parse_scales
@@ -146,7 +147,7 @@ def run(segmenter: Segmenter, jobs: Sequence[Job], *, with_probabilities: bool) 
             try:
                 result = segmenter(job.photo)
                 _write(result, job, with_probabilities=with_probabilities)
-            except (ValueError, OSError, MemoryError) as error:
+            except EXPECTED_ERRORS as error:
                 failures.append((str(job.photo), one_line(error)))
             else:
                 if not is_terminal:

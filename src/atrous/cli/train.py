@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,29 +55,23 @@ def command(
     one a GPU: torchrun --nproc-per-node N -m atrous train …; they share the recipe's batch.
     """
     from ..evaluation import LeakWarning
-    from ..training.config import load_recipe, override
     from ..training.distributed import is_first_process
+    from ..training.recipe import load_recipe, override
     from ..training.run import train
     from .live import LiveLine
 
-    config = load_recipe(recipe)
+    loaded = load_recipe(recipe)
     for assignment in assignments:
-        config = override(config, assignment)
-    if data is not None:
-        config = override(config, f"data.root={_quote(data)}")
-    if val_data is not None:
-        config = override(config, f"data.val_root={_quote(val_data)}")
+        loaded = override(loaded, assignment)
+    roots = {"root": data, "val_root": val_data}
+    given = {key: str(path.expanduser()) for key, path in roots.items() if path is not None}
+    loaded = replace(loaded, data=replace(loaded.data, **given))
     if tensorboard:
-        config = override(config, "output.tensorboard=true")
+        loaded = replace(loaded, output=replace(loaded.output, tensorboard=True))
     options: dict[str, Any] = {"output": output, "device": device, "resume": resume}
     with warnings.catch_warnings(action="ignore", category=LeakWarning):  # the run says it once
         if not sys.stdout.isatty() or not is_first_process():
-            train(config, say=click.echo, **options)
+            train(loaded, say=click.echo, **options)
             return
         with LiveLine() as line:
-            train(config, say=line.say, progress=line.show, **options)
-
-
-def _quote(path: Path) -> str:
-    """Write a path as TOML's strings are, which know no surrogates."""
-    return json.dumps(str(path.expanduser()), ensure_ascii=False)
+            train(loaded, say=line.say, progress=line.show, **options)

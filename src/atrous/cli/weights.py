@@ -88,7 +88,9 @@ def _scores(scores: dict[str, float]) -> str:
 def _crf(entry: Entry) -> str:
     if entry.crf is None:
         return "none published"
-    values = ", ".join(f"{key} {value:g}" for key, value in entry.crf.items())
+    from ..tables import to_table
+
+    values = ", ".join(f"{key} {value:g}" for key, value in to_table(entry.crf).items())
     return f"{'on' if entry.use_crf else 'off'} unless asked otherwise ({values})"
 
 

@@ -1,6 +1,6 @@
-"""The dense CRF: `DenseCRF` for arrays and tensors, `CRFLayer` for training, and `pydensecrf`.
+"""The dense CRF under its name in atrous: everything here is an object of `atrous_crf`.
 
-Names are resolved on first use: the arrays' path loads no torch, the layer no compiled kernel.
+Names are resolved on first use, so that this module loads neither numpy, torch nor the kernel.
 """
 
 from __future__ import annotations
@@ -9,28 +9,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import pydensecrf
-    from .densecrf import DenseCRF
-    from .params import CRFParams
-    from .pydensecrf import install_as_pydensecrf
-    from .torch_layer import CRFLayer
+    from atrous_crf import CRFLayer, CRFParams, DenseCRF, install_as_pydensecrf
 
-__all__ = ["CRFLayer", "CRFParams", "DenseCRF", "install_as_pydensecrf", "pydensecrf"]
+    from . import kernel, pydensecrf
 
-_HOMES = {
-    "CRFLayer": "torch_layer",
-    "CRFParams": "params",
-    "DenseCRF": "densecrf",
-    "install_as_pydensecrf": "pydensecrf",
-}
+__all__ = [
+    "CRFLayer",
+    "CRFParams",
+    "DenseCRF",
+    "install_as_pydensecrf",
+    "kernel",
+    "pydensecrf",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "pydensecrf":
-        return importlib.import_module(".pydensecrf", __name__)
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    value = getattr(importlib.import_module("atrous_crf"), name)
     globals()[name] = value  # the next use is an ordinary look-up
     return value
 

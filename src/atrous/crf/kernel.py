@@ -1,58 +1,7 @@
-"""The door to the compiled kernel: loads it or says how to build it, and knows its limits."""
-
-from __future__ import annotations
+"""`atrous.crf.kernel` is the module `atrous_crf.kernel`."""
 
 import sys
-from typing import Any
 
-try:
-    from ._native import MeanField, expand, max_threads, ranges, release_memory
-except ImportError as error:
-    raise ImportError(
-        f"the compiled kernel of atrous.crf cannot be loaded ({error}); in a source tree build it "
-        "with `pip install .` (needs a C++17 compiler), or install a wheel: `pip install atrous`"
-    ) from error
+from atrous_crf import kernel
 
-__all__ = [
-    "MeanField",
-    "check_reach",
-    "choose_threads",
-    "expand",
-    "max_threads",
-    "ranges",
-    "release_memory",
-]
-
-# float32 positions within the lattice are meaningless further out.
-MAX_REACH = 100_000
-MOST_THREADS = 4096
-
-
-def check_reach(name: str, width: float, farthest: float) -> None:
-    """Refuse a width so small that the lattice cannot tell positions apart.
-
-    Args:
-        name: What the caller calls the width.
-        width: In units of the feature.
-        farthest: Largest absolute value of the feature.
-
-    Raises:
-        ValueError: If the feature reaches more than 100,000 widths from its origin.
-    """
-    if farthest > MAX_REACH * width:
-        raise ValueError(
-            f"{name} is {width:g}, too small for values up to {farthest:g}: at most {MAX_REACH:,} "
-            f"widths are possible; use {farthest / MAX_REACH:g} or more"
-        )
-
-
-def choose_threads(threads: int | None) -> int:
-    """Return the number of threads to use: all, but one in a worker process of multiprocessing.
-
-    There each of many processes would start a thread for every core.
-    """
-    if threads is not None:
-        return threads
-    process: Any = sys.modules.get("multiprocessing.process")
-    in_worker = process is not None and process.parent_process() is not None
-    return 1 if in_worker else min(max_threads(), MOST_THREADS)
+sys.modules[__name__] = kernel

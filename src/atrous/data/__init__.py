@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
+from ..errors import DataError, InputError
+from ..suggestions import did_you_mean
 from .ade20k import load_ade20k
 from .base import Dataset, MissingFilesError, Pair, Photos, Sample, UnknownSplitError
 from .camvid import load_camvid
@@ -65,7 +66,7 @@ def load_dataset(name: str, root: str | PathLike[str], *, split: str) -> Dataset
         A sequence of `Sample`s with a `label_set`.
 
     Raises:
-        ValueError: If the name, or the split of a data set with fixed ones, is unknown; the message
+        DataError: If the name, or the split of a data set with fixed ones, is unknown; the message
             lists the near ones.
         FileNotFoundError: If the folder, the split's list or a file of it is missing.
     """
@@ -89,12 +90,12 @@ def list_photos(name: str, root: str | PathLike[str], *, split: str) -> Photos:
         split: Which images, e.g. `test`.
 
     Raises:
-        ValueError: If the name is unknown or has no server, or the split is unknown.
+        DataError: If the name is unknown or has no server, or the split is unknown.
         FileNotFoundError: If the folder, the split's list or a photo is missing.
     """
     check_name(name)
     if name not in PHOTO_LISTS:
-        raise ValueError(
+        raise DataError(
             f"{name} has no server that scores submissions; {' and '.join(PHOTO_LISTS)} have"
         )
     return PHOTO_LISTS[name](_check_root(root), split=split)
@@ -103,9 +104,7 @@ def list_photos(name: str, root: str | PathLike[str], *, split: str) -> Photos:
 def check_name(name: str) -> None:
     """Refuse what is no data set's name; the message lists the near ones, or all."""
     if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, n=2, cutoff=0.4)
-        known = " and ".join(near) if near else ", ".join(DATASETS)
-        raise ValueError(f"no data set is called {name!r}; there is {known}")
+        raise InputError(f"no data set is called {name!r}{did_you_mean(name, DATASETS)}")
 
 
 __all__ = [

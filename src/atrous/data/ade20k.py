@@ -69,7 +69,7 @@ def load_ade20k(root: Path, *, split: str) -> Dataset:
     Splits are train (20,210 images) and val (2,000). The files' 0 becomes 255, class 1 becomes 0.
 
     Raises:
-        ValueError: If there is no such split.
+        DataError: If there is no such split.
         FileNotFoundError: If a folder or a file is missing.
     """
     check_split("ade20k", split, FOLDERS)

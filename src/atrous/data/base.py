@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import DataError
 from ..image_io import IMAGE_SUFFIXES, read_image, read_labels
 from ..labels import LabelSet
+from ..suggestions import did_you_mean
 from .label_files import LabelReader
 
 
@@ -69,7 +70,7 @@ class MissingFilesError(FileNotFoundError):
         self.missing = tuple(missing)
 
 
-class UnknownSplitError(ValueError):
+class UnknownSplitError(DataError):
     """The data set has no split of this name."""
 
 
@@ -106,7 +107,7 @@ class Dataset(Sequence[Sample]):
         """Read a sample; a slice gives the data set of those pairs.
 
         Raises:
-            ValueError: If image and labels differ in size, or a label is no class.
+            DataError: If image and labels differ in size, or a label is no class.
         """
         if isinstance(index, slice):
             return self.with_pairs(self.pairs[index])
@@ -114,7 +115,7 @@ class Dataset(Sequence[Sample]):
         image = read_image(pair.image)
         labels = self.read_labels(pair.labels)
         if image.shape[:2] != labels.shape:
-            raise ValueError(
+            raise DataError(
                 f"{pair.labels} is {labels.shape[0]}x{labels.shape[1]} but {pair.image.name} is "
                 f"{image.shape[0]}x{image.shape[1]}; labels must have their image's size"
             )
@@ -133,7 +134,7 @@ class Dataset(Sequence[Sample]):
         ignored = self.label_set.ignore_index
         strange = [int(v) for v in present if v >= self.label_set.num_classes and v != ignored]
         if strange:
-            raise ValueError(
+            raise DataError(
                 f"{pair.labels} holds the labels {strange[:8]}, but {self.name} has classes "
                 f"0-{self.label_set.num_classes - 1} and {ignored} for unknown; map them or mend "
                 "the file"
@@ -145,7 +146,7 @@ def read_split(root: Path, split: str) -> list[str]:
 
     Raises:
         FileNotFoundError: If there is no such split; the ones that exist are listed.
-        ValueError: If the file holds no name.
+        DataError: If the file holds no name.
     """
     path = root / "splits" / f"{split}.txt"
     if not path.is_file():
@@ -167,7 +168,7 @@ def read_names(path: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file holds no name.
+        DataError: If the file holds no name.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; it lists the images of the split")
@@ -179,7 +180,7 @@ def _names(path: Path, names: list[str]) -> list[str]:
     # with_suffix would take "a.b" for a file of type b
     names = [_without_suffix(name) for name in names]
     if not names:
-        raise ValueError(f"{path} is empty; list the names of the split's images in it, one a line")
+        raise DataError(f"{path} is empty; list the names of the split's images in it, one a line")
     return names
 
 
@@ -191,11 +192,7 @@ def check_split(name: str, split: str, known: Iterable[str]) -> None:
     """
     known = list(known)
     if split not in known:
-        near = difflib.get_close_matches(split, known, n=2, cutoff=0.5)
-        raise UnknownSplitError(
-            f"{name} has no split {split!r}; "
-            + (f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(known)}")
-        )
+        raise UnknownSplitError(f"{name} has no split {split!r}{did_you_mean(split, known)}")
 
 
 def find_folder(root: Path, *candidates: str) -> Path:
@@ -259,7 +256,7 @@ def files_by_stem(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> di
         if path.suffix.lower() not in suffixes:
             continue
         if path.stem in files:
-            raise ValueError(
+            raise DataError(
                 f"{folder} holds both {files[path.stem].name} and {path.name}; names must differ "
                 "by more than the suffix"
             )

@@ -19,7 +19,7 @@ def load_cityscapes(root: Path, *, split: str) -> Dataset:
     are train (2,975 images), val (500) and test, whose published labels are empty.
 
     Raises:
-        ValueError: If there is no such split.
+        DataError: If there is no such split.
         FileNotFoundError: If a folder or a file is missing.
     """
     photos = list_cityscapes_photos(root, split=split)
@@ -34,7 +34,7 @@ def list_cityscapes_photos(root: Path, *, split: str) -> Photos:
     """List leftImg8bit/SPLIT/CITY/*_leftImg8bit.png alone.
 
     Raises:
-        ValueError: If there is no such split.
+        DataError: If there is no such split.
         FileNotFoundError: If the folder is missing or holds no photo.
     """
     check_split("cityscapes", split, ("train", "val", "test"))

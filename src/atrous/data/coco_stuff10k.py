@@ -18,7 +18,7 @@ def load_coco_stuff10k(root: Path, *, split: str) -> Dataset:
     The files' 0 becomes 255, class 1 becomes 0.
 
     Raises:
-        ValueError: If there is no such split.
+        DataError: If there is no such split.
         FileNotFoundError: If a folder or a file is missing.
     """
     check_split("coco_stuff10k", split, ("train", "test", "all"))

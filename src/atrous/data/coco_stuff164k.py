@@ -19,7 +19,7 @@ def load_coco_stuff164k(root: Path, *, split: str) -> Dataset:
     images) and val (5,000). The files hold 0-181, and 255 for unlabeled.
 
     Raises:
-        ValueError: If there is no such split.
+        DataError: If there is no such split.
         FileNotFoundError: If a folder or a file is missing.
     """
     check_split("coco_stuff164k", split, FOLDERS)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import DataError
 from ..image_io import SAVE_INDICES
 from ..labels import IGNORE_INDEX, Colour, LabelSet, voc_palette
 from .base import Dataset, pair_by_name, read_split
@@ -29,7 +30,7 @@ def load_folder(root: Path, *, split: str) -> Dataset:
 
     Raises:
         FileNotFoundError: If a folder or a file is missing.
-        ValueError: If a split or the list of classes is empty, a colour is wrong, or there is no
+        DataError: If a split or the list of classes is empty, a colour is wrong, or there is no
             list and a label file cannot be read.
     """
     pairs = pair_by_name(read_split(root, split), root / "images", root / "labels")
@@ -41,7 +42,7 @@ def load_folder(root: Path, *, split: str) -> Dataset:
     lines = [line.strip() for line in classes.read_text(encoding="utf-8-sig").splitlines()]
     lines = [line for line in lines if line]
     if not lines:
-        raise ValueError(f"{classes} is empty; write one class name a line, class 0 first")
+        raise DataError(f"{classes} is empty; write one class name a line, class 0 first")
     colours = _read_colours(classes, lines)
     if not colours:
         label_set = LabelSet(tuple(lines), voc_palette(len(lines)))
@@ -62,12 +63,12 @@ def _read_colours(path: Path, lines: list[str]) -> list[tuple[str, Colour]]:
         if len(words) > 3 and len(numbers) == 3 and max(numbers) < 256:
             found.append((" ".join(words[:-3]), (numbers[0], numbers[1], numbers[2])))
     if found and len(found) < len(lines):
-        raise ValueError(
+        raise DataError(
             f"{path} gives colours to {len(found)} of {len(lines)} classes; give `name R G B` "
             "(0-255) to every one, or to none"
         )
     if len({colour for _, colour in found}) < len(found):
-        raise ValueError(f"{path} gives one colour to two classes; colours must differ")
+        raise DataError(f"{path} gives one colour to two classes; colours must differ")
     return found
 
 
@@ -83,7 +84,7 @@ def _numbered_classes(root: Path, split: str) -> tuple[str, ...]:
         else:
             highest = max(highest, int(np.max(labels, where=labels != IGNORE_INDEX, initial=0)))
     if faults:
-        raise ValueError(
+        raise DataError(
             f"{len(faults)} of {len(pairs)} label files cannot be read to count the classes; the "
             f"first: {faults[0]}"
         )

@@ -21,7 +21,7 @@ def load_gta5(root: Path, *, split: str) -> Dataset:
     are those of split.mat, which lies in an archive of its own; splits/SPLIT.txt, if there, wins.
 
     Raises:
-        ValueError: If there is no such split.
+        DataError: If there is no such split.
         FileNotFoundError: If a folder or a file is missing.
     """
     listing = root / "splits" / f"{split}.txt"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..errors import DataError
 from ..image_io import read_image, read_labels
 from ..labels import IGNORE_INDEX, Colour
 from .mat import read_mat
@@ -48,9 +49,9 @@ class MatReader:
     def __call__(self, path: Path) -> NDArray[Any]:
         labels = read_mat(path, *self.names)
         if labels.ndim != 2 or not labels.size:
-            raise ValueError(f"{path} holds {'.'.join(self.names)} of shape {labels.shape}, no map")
+            raise DataError(f"{path} holds {'.'.join(self.names)} of shape {labels.shape}, no map")
         if labels.min() < 0 or labels.max() > 65535 or np.any(labels != labels.astype(np.uint16)):
-            raise ValueError(f"{path} holds numbers that are no labels: negative, broken or high")
+            raise DataError(f"{path} holds numbers that are no labels: negative, broken or high")
         return labels.astype(np.uint8 if labels.max() < 256 else np.uint16)
 
 
@@ -70,7 +71,7 @@ class MappedReader:
         numbers = self.read(path)
         if numbers.max() >= len(self.table):
             strange = np.unique(numbers[numbers >= len(self.table)]).tolist()
-            raise ValueError(
+            raise DataError(
                 f"{path} holds the labels {strange[:8]}, but the data set's own files hold "
                 f"0-{len(self.table) - 1}; unpack the original file again"
             )
@@ -102,7 +103,7 @@ class ColourReader:
         if is_strange.any():
             strange = np.unique(packed[is_strange]).tolist()
             colour = (strange[0] >> 16, strange[0] >> 8 & 255, strange[0] & 255)
-            raise ValueError(
+            raise DataError(
                 f"{path} holds {len(strange)} colour(s) of no class, such as {colour}, in "
                 f"{is_strange.mean():.1%} of its pixels; list them, or save the mask without "
                 "compression or smoothing"
@@ -118,7 +119,7 @@ def read_red_16bit(path: Path) -> NDArray[np.uint16]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no such PNG, or is damaged.
+        DataError: If the file is no such PNG, or is damaged.
     """
     high = _decode_red(path, "RGB;16B")
     low = _decode_red(path, "RGB;16L")
@@ -130,7 +131,7 @@ def _decode_red(path: Path, mode: str) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             if [tile[3] for tile in image.tile] != ["RGB;16B"]:
-                raise ValueError(
+                raise DataError(
                     f"{path} is not a PNG of 16-bit RGB, as the data set's own labels are; give "
                     "the folder with the original files"
                 )
@@ -139,7 +140,7 @@ def _decode_red(path: Path, mode: str) -> NDArray[np.uint8]:
     except FileNotFoundError:
         raise
     except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path} is damaged or cut short: {error}") from error
+        raise DataError(f"{path} is damaged or cut short: {error}") from error
 
 
 def _holds_colours(path: Path) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from ..errors import EXPECTED_ERRORS
 from .base import Dataset
 from .transforms import TrainTransform
 
@@ -79,7 +80,7 @@ def stream_batches(
     )
     try:
         yield from loader
-    except (OSError, ValueError, MemoryError) as error:
+    except EXPECTED_ERRORS as error:
         raise _without_traceback(error) from error
 
 

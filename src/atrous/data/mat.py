@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import DataError
+
 _HEADER_BYTES = 128
 _MATRIX, _COMPRESSED = 14, 15
 _STRUCT = 2
@@ -38,22 +40,22 @@ def read_mat(path: Path, variable: str, *fields: str) -> NDArray[Any]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is of another kind, is damaged, or has no such array.
+        DataError: If the file is of another kind, is damaged, or has no such array.
     """
     content = path.read_bytes()
     if content[:10] == b"MATLAB 7.3" or content[1:4] == b"HDF":
-        raise ValueError(
+        raise DataError(
             f"{path} is a MATLAB 7.3 (HDF5) file, which is not read; save it again with -v7"
         )
     if len(content) < _HEADER_BYTES or content[126:128] not in (b"IM", b"MI"):
-        raise ValueError(f"{path} is not a MATLAB file, or is cut short")
+        raise DataError(f"{path} is not a MATLAB file, or is cut short")
     order = "<" if content[126:128] == b"IM" else ">"
     try:
         array = _find(content[_HEADER_BYTES:], order, (variable, *fields))
     except (struct.error, zlib.error, IndexError, ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged or cut short: {error}") from error
+        raise DataError(f"{path} is damaged or cut short: {error}") from error
     if array is None:
-        raise ValueError(
+        raise DataError(
             f"{path} holds no array of numbers {'.'.join((variable, *fields))}; is it a file of "
             "this data set?"
         )
@@ -82,7 +84,7 @@ def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
             continue
         start += 8
         if start + count > len(content):
-            raise ValueError(f"{count} bytes are announced, {len(content) - start} are there")
+            raise DataError(f"{count} bytes are announced, {len(content) - start} are there")
         yield word, content[start : start + count]
         start += count if word == _COMPRESSED else -(-count // 8) * 8
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..errors import DataError
 from ..labels import LabelSet, voc_palette
 from .base import Dataset, files_by_stem, pair_files, read_names
 from .label_files import LabelReader, MappedReader, MatReader, read_archived
@@ -34,7 +35,7 @@ def load_pascal_context(root: Path, *, split: str) -> Dataset:
     val (5,105) and trainval.
 
     Raises:
-        ValueError: If there is no such split, or the lists of names are not the authors'.
+        DataError: If there is no such split, or the lists of names are not the authors'.
         FileNotFoundError: If a folder or a file is missing.
     """
     devkit = find_devkit(root, 2010)
@@ -70,7 +71,7 @@ def _table_of_459(path: Path) -> tuple[int, ...]:
     numbers = _read_numbered(path)
     missing = [name for name in PASCAL_CONTEXT.names[1:] if name not in numbers.values()]
     if missing:
-        raise ValueError(
+        raise DataError(
             f"{path} lacks {', '.join(missing[:5])}; take the labels.txt of PASCAL-Context itself"
         )
     table = [0] * (max(numbers) + 1)
@@ -87,7 +88,7 @@ def _check_order(path: Path) -> None:
         ours = dict(enumerate(PASCAL_CONTEXT.names))
         strange = [n for n, name in numbers.items() if n and ours.get(n) != name]
         if strange:
-            raise ValueError(
+            raise DataError(
                 f"{path} calls class {strange[0]} {numbers[strange[0]]!r}, here it is "
                 f"{ours.get(strange[0])!r}; take the 59_labels.txt of PASCAL-Context itself"
             )
@@ -102,5 +103,5 @@ def _read_numbered(path: Path) -> dict[int, str]:
             name = name.replace(" ", "").strip()
             numbers[int(number)] = _SAME.get(name, name)
     if not numbers:
-        raise ValueError(f"{path} holds no lines such as `12: dog`; take PASCAL-Context's own")
+        raise DataError(f"{path} holds no lines such as `12: dog`; take PASCAL-Context's own")
     return numbers

@@ -25,7 +25,7 @@ def load_person_part(root: Path, *, split: str) -> Dataset:
     (1,716 images), val (1,817) and trainval.
 
     Raises:
-        ValueError: If there is no such split.
+        DataError: If there is no such split.
         FileNotFoundError: If a folder or a file is missing.
     """
     check_split("person_part", split, ("train", "val", "trainval"))

@@ -29,7 +29,7 @@ def load_synthia(root: Path, *, split: str) -> Dataset:
     Labels are Cityscapes' 19 classes, of which `SYNTHIA_16` occur.
 
     Raises:
-        ValueError: If there is no such split.
+        DataError: If there is no such split.
         FileNotFoundError: If a folder or a file is missing.
     """
     base = find_folder(root, "RAND_CITYSCAPES", ".")

@@ -24,7 +24,7 @@ def load_voc2012(root: Path, *, split: str) -> Dataset:
     to tell. The labels of test are with the organisers' server.
 
     Raises:
-        ValueError: If there is no such split.
+        DataError: If there is no such split.
         FileNotFoundError: If a folder or a file is missing.
     """
     devkit = find_devkit(root, 2012)
@@ -37,7 +37,7 @@ def list_voc2012_photos(root: Path, *, split: str) -> Photos:
     """List the photos alone, for splits without labels too: test.txt comes with VOC2012test.tar.
 
     Raises:
-        ValueError: If there is no such split.
+        DataError: If there is no such split.
         FileNotFoundError: If a folder or a file is missing.
     """
     check_split("voc2012", split, ("test", "val", "train", "trainval"))

@@ -27,7 +27,7 @@ def load_voc2012_aug(root: Path, *, split: str) -> Dataset:
     train.txt, val.txt and cls/*.mat), or VOC2012/SegmentationClassAug with SBD's labels as PNG.
 
     Raises:
-        ValueError: If there is no such split.
+        DataError: If there is no such split.
         FileNotFoundError: If a folder or a file is missing.
     """
     check_split("voc2012_aug", split, ("train", "val"))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from ..atomic_file import open_atomically
+from ..errors import InputError, MissingPackageError
 
 INK = "#1f2933"
 MUTED = "#66737f"
@@ -26,7 +27,7 @@ class Canvas:
             from matplotlib import patches
             from matplotlib.figure import Figure
         except ImportError as error:
-            raise ImportError(
+            raise MissingPackageError(
                 "drawing needs matplotlib, which is not installed; pip install 'atrous[plot]'"
             ) from error
         self._matplotlib = mpl
@@ -150,7 +151,7 @@ class Canvas:
         """Write the sheet, whole or not at all.
 
         Raises:
-            ValueError: If the suffix is not one of `FORMATS`.
+            InputError: If the suffix is not one of `FORMATS`.
             OSError: If the file cannot be written.
         """
         suffix = checked_suffix(path)
@@ -159,21 +160,19 @@ class Canvas:
         self._figure.set_size_inches(right - left, top - bottom)
         self._axes.set_xlim(left, right)
         self._axes.set_ylim(bottom, top)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
         # Equal networks give equal files: no date, no random names.
         dates: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-        try:
-            with self._matplotlib.rc_context({"svg.hashsalt": "atrous"}):
-                self._figure.savefig(
-                    temporary,
-                    format=suffix[1:],
-                    dpi=PIXELS_PER_INCH,
-                    facecolor=PAPER,
-                    metadata=dates.get(suffix),
-                )
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with (
+            open_atomically(path) as file,
+            self._matplotlib.rc_context({"svg.hashsalt": "atrous"}),
+        ):
+            self._figure.savefig(
+                file,
+                format=suffix[1:],
+                dpi=PIXELS_PER_INCH,
+                facecolor=PAPER,
+                metadata=dates.get(suffix),
+            )
 
     def _next(self) -> int:
         """Put each shape above those that were drawn before it."""
@@ -190,9 +189,9 @@ def checked_suffix(path: Path) -> str:
     """Return the suffix that says how to save a picture.
 
     Raises:
-        ValueError: If it is not one of `FORMATS`.
+        InputError: If it is not one of `FORMATS`.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
-        raise ValueError(f"{path.name} does not end in {', '.join(FORMATS)}: name the format so")
+        raise InputError(f"{path.name} does not end in {', '.join(FORMATS)}: name the format so")
     return suffix

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..atomic_file import open_atomically
+from ..errors import InputError, MissingPackageError
 from .canvas import INK, MUTED, PAPER, PIXELS_PER_INCH, checked_suffix
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; the yellow is too pale for lines.
@@ -25,8 +25,8 @@ def draw_trimap(
         title: What stands above.
 
     Raises:
-        ValueError: If the suffix is none of these, or there is no curve.
-        ImportError: If matplotlib is not installed (`pip install 'atrous[plot]'`).
+        InputError: If the suffix is none of these, or there is no curve.
+        MissingPackageError: If matplotlib is not installed (`pip install 'atrous[plot]'`).
         OSError: If the file cannot be written; what was there stays.
 
     Source: DeepLab v2's Figure 10.
@@ -34,12 +34,12 @@ def draw_trimap(
     path = Path(path)
     suffix = checked_suffix(path)
     if not curves:
-        raise ValueError("there is no curve to draw; give at least one report's trimap")
+        raise InputError("there is no curve to draw; give at least one report's trimap")
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "drawing needs matplotlib, which is not installed; pip install 'atrous[plot]'"
         ) from error
     figure = Figure(figsize=(6.4, 4.4), layout="constrained", facecolor=PAPER)
@@ -63,10 +63,5 @@ def draw_trimap(
     axes.grid(color="#dde3e8", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="lower right")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with mpl.rc_context({"svg.hashsalt": "atrous"}):
-            figure.savefig(temporary, format=suffix[1:], dpi=PIXELS_PER_INCH)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with open_atomically(path) as file, mpl.rc_context({"svg.hashsalt": "atrous"}):
+        figure.savefig(file, format=suffix[1:], dpi=PIXELS_PER_INCH)

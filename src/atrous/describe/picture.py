@@ -19,8 +19,8 @@ def draw(summary: Summary, path: str | Path, *, layers: bool = False) -> None:
         layers: Whether every convolution gets a box; otherwise every stage does.
 
     Raises:
-        ValueError: If the suffix is none of these.
-        ImportError: If matplotlib is not installed (`pip install 'atrous[plot]'`).
+        InputError: If the suffix is none of these.
+        MissingPackageError: If matplotlib is not installed (`pip install 'atrous[plot]'`).
         OSError: If the file cannot be written; what was there stays.
     """
     path = Path(path)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from ..errors import InputError
 from ..models import DeepLab
 from ..models.efficientnet_lite import InvertedResidual
 from ..models.heads import LearnedUpsampling
@@ -106,12 +107,12 @@ def summarise(model: DeepLab, size_hw: tuple[int, int]) -> Summary:
         size_hw: Rows and columns of the input, each from 1.
 
     Raises:
-        ValueError: If the size is not positive.
+        InputError: If the size is not positive.
 
     Source: MACs are counted as in the published tables: convolutions alone, without biases.
     """
     if min(size_hw) < 1:
-        raise ValueError(f"size is {size_hw[0]}x{size_hw[1]}; rows and columns start at 1")
+        raise InputError(f"size is {size_hw[0]}x{size_hw[1]}; rows and columns start at 1")
     traced = trace(model, size_hw)
     layers = tuple(_layer(call) for call in traced.calls if _is_layer(call.module))
     upsampling = sum(layer.macs for layer in layers if layer.name == "learned_upsampling")

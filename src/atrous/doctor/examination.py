@@ -18,6 +18,7 @@ from ..data import (
     check_name,
     load_dataset,
 )
+from ..errors import AtrousError, DataError, InputError
 from ..labels import LabelSet
 from ..visualize import overlay
 from .duplicates import Duplicate, Fingerprint, find_duplicates, fingerprint
@@ -120,11 +121,11 @@ def examine(
         progress: Called with (split, pairs done, pairs to read) after each pair.
 
     Raises:
-        ValueError: If the name or a split is unknown, or `most` is below 1.
+        InputError: If the name or a split is unknown, or `most` is below 1.
         FileNotFoundError: If `root` is no folder.
     """
     if most is not None and most < 1:
-        raise ValueError(f"{most} pairs cannot be examined; give 1 or more")
+        raise InputError(f"{most} pairs cannot be examined; give 1 or more")
     check_name(name)
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder; give the one that holds the data set")
@@ -135,7 +136,7 @@ def examine(
             dataset = load_dataset(name, root, split=split)
         except UnknownSplitError:
             raise
-        except (FileNotFoundError, ValueError) as error:
+        except (FileNotFoundError, DataError) as error:
             missing = error.missing if isinstance(error, MissingFilesError) else ()
             is_missing = isinstance(error, FileNotFoundError)
             facts.append(
@@ -157,7 +158,7 @@ def _examine_split(dataset: Dataset, most: int | None, progress: Progress | None
     for done, place in enumerate(places, start=1):
         try:
             sample = dataset[place]
-        except (ValueError, OSError) as error:
+        except (AtrousError, OSError) as error:
             facts.faults[names[place]] = str(error)
         else:
             _count(facts, sample, dataset.label_set)

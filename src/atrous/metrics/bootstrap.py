@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import InputError
 from .confusion import Counts, Floats
 
 LEVEL = 0.95
@@ -54,17 +55,17 @@ def bootstrap_gain(before: Counts, after: Counts, *, resamples: int = 1000, seed
         seed: Of the draws.
 
     Raises:
-        ValueError: If the two differ in shape, or there is no image or draw.
+        InputError: If the two differ in shape, or there is no image or draw.
 
     Source: Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13.
     """
     if before.shape != after.shape or before.ndim != 3 or not len(before):
-        raise ValueError(
+        raise InputError(
             f"counts are {before.shape} before and {after.shape} after; both must be (N, 2, K) of "
             "the same N images, at least one"
         )
     if resamples < 1:
-        raise ValueError(f"resamples is {resamples}; it must be 1 or more")
+        raise InputError(f"resamples is {resamples}; it must be 1 or more")
     rng = np.random.default_rng(seed)
     shares = np.full(len(before), 1 / len(before))
     gains: list[Floats] = []

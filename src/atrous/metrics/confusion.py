@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
+
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
@@ -30,17 +32,17 @@ def confusion_matrix(
         (K, K) int64.
 
     Raises:
-        ValueError: If shapes differ, or a counted label is not a class.
+        InputError: If shapes differ, or a counted label is not a class.
     """
     if truth.shape != predicted.shape:
-        raise ValueError(
+        raise InputError(
             f"true labels are {truth.shape} but predicted ones {predicted.shape}; they must agree"
         )
     counted = np.ones(truth.shape, bool) if ignore_index is None else truth != ignore_index
     rows, columns = truth[counted].astype(np.int64), predicted[counted].astype(np.int64)
     for what, values in (("true", rows), ("predicted", columns)):
         if values.size and not (values.min() >= 0 and values.max() < num_classes):
-            raise ValueError(
+            raise InputError(
                 f"{what} labels run from {values.min()} to {values.max()}, but there are "
                 f"{num_classes} classes (0-{num_classes - 1}) and {ignore_index} for unknown"
             )

@@ -1,18 +1,20 @@
-"""DeepLab v2: a dilated backbone, a head that scores classes, one way up to the image's size.
+"""DeepLab v2: a dilated backbone, a head that scores classes, and upsampling to the image's size.
 
-The page to read first. Everything in front of it (normalisation) and behind it (softmax, dense CRF)
-lives elsewhere; this is the network of the paper's figure 1.
+Start reading here. This is the network of the paper's figure 1; normalisation before it, softmax
+and the dense CRF after it live in other modules.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from torch import Tensor, nn
 
+from ..errors import InputError
+from ..network_options import NetworkOptions, OutputStride
 from ..resize import rescale, resize_logits
 from .efficientnet_lite import EfficientNetLite0
-from .heads import Head, LearnedUpsampling
+from .heads import RATES, Head, LearnedUpsampling
 from .multiscale import fuse_scales
 from .resnet import ResNet
 from .vgg import VGG16
@@ -24,38 +26,44 @@ class DeepLab(nn.Module):
     """A fully convolutional network from normalised images to class scores at 1/8 of their size.
 
     Attributes:
-        num_classes: Classes, background included.
-        output_stride: Input pixels per score, 8 or 16.
-        scales: Scales of the input that are run and fused; the first is 1.
-        align_corners: Resize convention of input scales and score maps.
-        options: What `create_model` needs to build this network again, `scales` left out.
+        options: The arguments of `create_model` that build this network again.
+        scales: Scales of the input that are run and fused; the first is 1. Not part of `options`:
+            the weights are the same for any scales.
     """
 
     def __init__(
-        self,
-        backbone: Backbone,
-        head: Head,
-        *,
-        num_classes: int,
-        output_stride: int,
-        atrous_rates: tuple[int, ...] | None,
-        scales: tuple[float, ...],
-        align_corners: bool,
-        upsampling: str,
-        options: dict[str, Any],
+        self, backbone: Backbone, head: Head, options: NetworkOptions, *, scales: tuple[float, ...]
     ) -> None:
         super().__init__()
+        self.options = options
+        self.scales = scales
         self.backbone = backbone
         self.head = head
         self.learned_upsampling = (
-            LearnedUpsampling(num_classes, output_stride) if upsampling == "transposed" else None
+            LearnedUpsampling(self.num_classes, self.output_stride)
+            if options.upsampling == "transposed"
+            else None
         )
-        self.num_classes = num_classes
-        self.output_stride = output_stride
-        self.atrous_rates = atrous_rates
-        self.scales = scales
-        self.align_corners = align_corners
-        self.options = options
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, background included."""
+        return self.options["num_classes"]
+
+    @property
+    def output_stride(self) -> OutputStride:
+        """Input pixels per score, 8 or 16."""
+        return self.options.output_stride
+
+    @property
+    def align_corners(self) -> bool:
+        """Resize convention of input scales and score maps."""
+        return self.options.align_corners
+
+    @property
+    def atrous_rates(self) -> tuple[int, ...] | None:
+        """The head's rates in positions of the output grid; None where it has none."""
+        return self.options.atrous_rates or RATES[self.options.head]
 
     def forward(self, images: Tensor) -> Tensor:
         """Score every class at every position of the output grid, fused over the scales.
@@ -112,7 +120,7 @@ class DeepLab(nn.Module):
         """
         self.backbone.recompute_blocks = is_on
 
-    def set_output_stride(self, output_stride: int) -> None:
+    def set_output_stride(self, output_stride: OutputStride) -> None:
         """Sample the same function more coarsely or finely, in place.
 
         Strides turn into dilation and back, and the head's rates scale along, so that scores at
@@ -121,25 +129,23 @@ class DeepLab(nn.Module):
         approximation.
 
         Raises:
-            ValueError: If the stride is neither 8 nor 16, a rate would become fractional, or
+            InputError: If the stride is neither 8 nor 16, a rate would become fractional, or
                 learned upsampling is tied to the stride it has.
         """
         if output_stride not in (8, 16):
-            raise ValueError(f"output_stride is {output_stride!r}; it must be 8 or 16")
+            raise InputError(f"output_stride is {output_stride!r}; it must be 8 or 16")
         if output_stride == self.output_stride:
             return
         if self.learned_upsampling is not None:
-            raise ValueError("learned upsampling is made for one output stride; use bilinear")
-        if self.atrous_rates is not None:
-            if any(rate * self.output_stride % output_stride for rate in self.atrous_rates):
-                raise ValueError(
-                    f"atrous rates {self.atrous_rates} at output stride {self.output_stride} have "
-                    f"no whole-number counterpart at {output_stride}"
+            raise InputError("learned upsampling is made for one output stride; use bilinear")
+        rates = self.atrous_rates
+        if rates is not None:
+            if any(rate * self.output_stride % output_stride for rate in rates):
+                raise InputError(
+                    f"atrous rates {rates} at output stride {self.output_stride} have no "
+                    f"whole-number counterpart at {output_stride}"
                 )
-            self.atrous_rates = tuple(
-                rate * self.output_stride // output_stride for rate in self.atrous_rates
-            )
-            self.head.set_rates(self.atrous_rates)
+            rates = tuple(rate * self.output_stride // output_stride for rate in rates)
+            self.head.set_rates(rates)
         self.backbone.set_output_stride(output_stride)
-        self.output_stride = output_stride
-        self.options |= {"output_stride": output_stride, "atrous_rates": self.atrous_rates}
+        self.options = replace(self.options, output_stride=output_stride, atrous_rates=rates)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..errors import InputError
 from .geometry import conv_geometry, zero_bias
 
 ASPP_RATES = (6, 12, 18, 24)
@@ -95,7 +96,7 @@ class ImagePooling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         if self.project[1].training and features.shape[0] == 1:
-            raise ValueError(
+            raise InputError(
                 "image pooling normalises over the images of a batch and got one; train "
                 "`aspp_concat` with 2 images or more at a time, freeze its batch norms, or call "
                 "model.eval()"
@@ -178,7 +179,7 @@ def make_head(
     """Build a head; `rates=None` takes the head's own."""
     own_rates = RATES[name]
     if rates is not None and own_rates is None:
-        raise ValueError(f"head {name!r} has no atrous branches; leave atrous_rates out")
+        raise InputError(f"head {name!r} has no atrous branches; leave atrous_rates out")
     rates = rates or own_rates
     if name == "aspp_concat":
         return ConcatenatedASPP(in_channels, num_classes, rates or ())

@@ -1,16 +1,16 @@
-"""Names of networks, and the one function that builds them."""
+"""The names of the networks, and the functions that build them."""
 
 from __future__ import annotations
 
-import difflib
-import operator
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+from ..errors import InputError
+from ..network_options import Head, NetworkOptions, OutputStride, Upsampling, check_scales
+from ..suggestions import did_you_mean
 from .deeplab import Backbone, DeepLab
 from .efficientnet_lite import efficientnet_lite0
-from .heads import RATES, make_head
+from .heads import make_head
 from .resnet import resnet18, resnet50, resnet101
 from .vgg import vgg16
 
@@ -20,7 +20,7 @@ class Spec:
     """How a name becomes a backbone."""
 
     backbone: Callable[..., Backbone]
-    has_bottlenecks: bool = False  # whether `stride_in_1x1` means anything
+    has_bottlenecks: bool = False  # whether `stride_in_1x1` applies
     is_vgg: bool = False
 
 
@@ -32,8 +32,6 @@ ZOO = {
     "deeplabv2_efficientnet_lite0": Spec(efficientnet_lite0),
 }
 
-Head = Literal["aspp", "aspp_s", "largefov", "conv1x1", "aspp_concat"]
-
 
 def list_models() -> list[str]:
     """Names that `create_model` takes."""
@@ -44,26 +42,27 @@ def create_model(
     name: str,
     num_classes: int,
     *,
-    head: Head = "aspp",
-    atrous_rates: Sequence[int] | None = None,
-    output_stride: Literal[8, 16] = 8,
+    head: Head = NetworkOptions.head,
+    atrous_rates: Sequence[int] | None = NetworkOptions.atrous_rates,
+    output_stride: OutputStride = NetworkOptions.output_stride,
     scales: Sequence[float] = (1.0,),
-    align_corners: bool = True,
-    stride_in_1x1: bool | None = None,
-    upsampling: Literal["bilinear", "transposed"] = "bilinear",
+    align_corners: bool = NetworkOptions.align_corners,
+    stride_in_1x1: bool | None = NetworkOptions.stride_in_1x1,
+    upsampling: Upsampling = NetworkOptions.upsampling,
 ) -> DeepLab:
-    """Build a network with fresh weights; touches neither disk nor network.
+    """Build a network with random weights; reads no file and opens no connection.
 
     Args:
         name: One of `list_models()`.
-        num_classes: Classes, background included.
+        num_classes: Number of classes, background included.
         head: `aspp` (rates 6/12/18/24, summed: the paper's), `aspp_s` (2/4/8/12), `largefov`,
             `conv1x1`, or `aspp_concat` (1x1, atrous branches and image pooling, concatenated).
-        atrous_rates: One rate a branch in place of the head's own, in positions of the output grid.
+        atrous_rates: One rate per branch instead of the head's own, in positions of the output
+            grid.
         output_stride: Input pixels per score.
         scales: Input scales to run and fuse by maximum; 1 first, e.g. (1.0, 0.75, 0.5).
         align_corners: True is Caffe's corner-to-corner resizing, False that of the PyTorch ports.
-        stride_in_1x1: ResNet-50/101 alone: True (default) as Caffe's weights need it, False as
+        stride_in_1x1: ResNet-50 and ResNet-101 only: True (default) for Caffe's weights, False for
             torchvision's.
         upsampling: `bilinear`, or a learned `transposed` convolution.
 
@@ -71,87 +70,44 @@ def create_model(
         The network, in training mode, with `num_classes` outputs.
 
     Raises:
-        ValueError: If a name or an option does not exist for this network.
+        InputError: If a name or an option does not exist for this network.
     """
-    spec = ZOO.get(name)
+    options = NetworkOptions(
+        name,
+        _check_is_given(num_classes),
+        head,
+        atrous_rates,  # type: ignore[arg-type]  # NetworkOptions makes it a tuple
+        output_stride,
+        align_corners,
+        stride_in_1x1,
+        upsampling,
+    )
+    return build_network(options, scales=scales)
+
+
+def build_network(options: NetworkOptions, *, scales: Sequence[float] = (1.0,)) -> DeepLab:
+    """Build the network that `options` describe; see `create_model`."""
+    spec = ZOO.get(options.name)
     if spec is None:
-        raise ValueError(f"no network is called {name!r}{_near(name, ZOO)}")
-    num_classes = _check_classes(num_classes)
-    if head not in RATES:
-        raise ValueError(f"no head is called {head!r}{_near(head, RATES)}")
-    if output_stride not in (8, 16):
-        raise ValueError(f"output_stride is {output_stride!r}; it must be 8 or 16")
-    if upsampling not in ("bilinear", "transposed"):
-        raise ValueError(f"upsampling is {upsampling!r}; it must be 'bilinear' or 'transposed'")
-    scales = check_scales(scales)
-    rates = _checked_rates(atrous_rates)
+        raise InputError(f"no network is called {options.name!r}{did_you_mean(options.name, ZOO)}")
+    num_classes = _check_is_given(options.num_classes)
     backbone_options: dict[str, bool] = {}
     if spec.has_bottlenecks:
-        backbone_options["stride_in_1x1"] = True if stride_in_1x1 is None else bool(stride_in_1x1)
-    elif stride_in_1x1 is not None:
-        raise ValueError(
-            f"{name} has no bottlenecks; leave stride_in_1x1, for ResNet-50 and ResNet-101, out"
+        options = replace(options, stride_in_1x1=options.stride_in_1x1 is not False)
+        backbone_options["stride_in_1x1"] = options["stride_in_1x1"]
+    elif options.stride_in_1x1 is not None:
+        raise InputError(
+            f"{options.name} has no bottlenecks; leave out stride_in_1x1, which is for ResNet-50 "
+            "and ResNet-101"
         )
-
-    backbone = spec.backbone(output_stride=output_stride, **backbone_options)
-    return DeepLab(
-        backbone,
-        make_head(head, backbone.channels, num_classes, rates, vgg=spec.is_vgg),
-        num_classes=num_classes,
-        output_stride=output_stride,
-        atrous_rates=rates or RATES[head],
-        scales=scales,
-        align_corners=bool(align_corners),
-        upsampling=upsampling,
-        options={
-            "name": name,
-            "num_classes": num_classes,
-            "head": head,
-            "atrous_rates": rates,
-            "output_stride": output_stride,
-            "align_corners": bool(align_corners),
-            "upsampling": upsampling,
-            **backbone_options,
-        },
+    backbone = spec.backbone(output_stride=options.output_stride, **backbone_options)
+    head = make_head(
+        options.head, backbone.channels, num_classes, options.atrous_rates, vgg=spec.is_vgg
     )
+    return DeepLab(backbone, head, options, scales=check_scales(scales))
 
 
-def _check_classes(num_classes: int) -> int:
-    try:
-        value = 0 if isinstance(num_classes, bool) else operator.index(num_classes)
-    except TypeError:
-        value = 0
-    if value < 1:
-        raise ValueError(f"num_classes is {num_classes!r}; it must be a whole number from 1 up")
-    return value
-
-
-def check_scales(scales: Sequence[float]) -> tuple[float, ...]:
-    """Refuse scales that a network cannot fuse: the first must be 1, the size of the result."""
-    try:
-        values = tuple(float(scale) for scale in scales)
-    except (TypeError, ValueError):
-        values = ()
-    if not values or values[0] != 1 or any(not 0 < scale <= 8 for scale in values):
-        raise ValueError(
-            f"scales is {scales!r}; give 1 first, then factors up to 8: (1.0, 0.75, 0.5)"
-        )
-    return values
-
-
-def _checked_rates(rates: Sequence[int] | None) -> tuple[int, ...] | None:
-    if rates is None:
-        return None
-    values = tuple(rates) if isinstance(rates, Sequence) else ()
-    if not values or any(type(rate) is not int or rate < 1 for rate in values):
-        raise ValueError(
-            f"atrous_rates is {rates!r}; give whole numbers from 1 up: (6, 12, 18, 24)"
-        )
-    return values
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.4)
-    if near:
-        return f"; did you mean {' or '.join(near)}?"
-    return f"; there are {', '.join(sorted(known))}"
+def _check_is_given(num_classes: int | None) -> int:
+    if num_classes is None:
+        raise InputError("num_classes is None; it must be a whole number from 1 up")
+    return num_classes

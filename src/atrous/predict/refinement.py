@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InputError
 from ..weights import Entry
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ def choose_crf(choice: Any, entry: Entry) -> tuple[DenseCRF | None, str]:
         The CRF or None, and one line for people: whether it runs and why.
 
     Raises:
-        ValueError: If `choice` is something else.
-        ImportError: If the CRF is to run but its compiled kernel is missing; says how to build it.
+        InputError: If `choice` is something else.
+        MissingPackageError: If the CRF is to run but its compiled kernel is missing; says how to
+            build it.
     """
     if choice is False:
         return None, "off (switched off)"
@@ -32,8 +34,7 @@ def choose_crf(choice: Any, entry: Entry) -> tuple[DenseCRF | None, str]:
     from ..crf import CRFParams, DenseCRF  # the first need of the compiled kernel
 
     if choice is None or choice is True:
-        published: dict[str, Any] = dict(entry.crf or {})  # none: the paper's
-        choice = CRFParams(**published)
+        choice = entry.crf or CRFParams()  # without published ones, the paper's
     elif not isinstance(choice, CRFParams):
-        raise ValueError(f"crf is {choice!r}; it must be None, True, False or a CRFParams")
+        raise InputError(f"crf is {choice!r}; it must be None, True, False or a CRFParams")
     return DenseCRF(choice), f"on ({choice})"

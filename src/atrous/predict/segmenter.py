@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import os
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -17,8 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ..errors import AtrousError, InputError, OutOfMemoryError
 from ..image_io import StrPath, read_image
 from ..models import DeepLab, check_scales
+from ..suggestions import did_you_mean
 from ..weights import Entry, load_model
 from .refinement import choose_crf
 from .segmentation import Segmentation
@@ -65,10 +66,10 @@ class Segmenter:
 
         Raises:
             FileNotFoundError: If `weights` is the path of no file.
-            ValueError: If weights, device, scales, CRF or batch size cannot be used; says why.
+            InputError: If weights, device, scales, CRF or batch size cannot be used; says why.
         """
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size!r}; it must be a whole number from 1 up")
+            raise InputError(f"batch_size is {batch_size!r}; it must be a whole number from 1 up")
         own_scales = None if scales is None else check_scales(scales)
         self.device = check_device(device)
         if isinstance(weights, tuple):
@@ -79,7 +80,7 @@ class Segmenter:
             model = model.to(self.device)
         classes = self.entry.label_set.num_classes
         if model.num_classes != classes:
-            raise ValueError(
+            raise InputError(
                 f"the network scores {model.num_classes} classes but its entry names {classes}; "
                 "give the entry that belongs to it"
             )
@@ -100,7 +101,7 @@ class Segmenter:
         """Give a segmenter of the same network with other `crf`, `scales`, `flip` or `batch_size`.
 
         Raises:
-            ValueError: If an option is unknown or has a wrong value.
+            InputError: If an option is unknown or has a wrong value.
         """
         ours: dict[str, Any] = {
             "crf": self._crf_choice,
@@ -110,8 +111,7 @@ class Segmenter:
         }
         for name in options:
             if name not in ours:
-                near = difflib.get_close_matches(name, ours, n=1, cutoff=0.4) or sorted(ours)
-                raise ValueError(f"no option is called {name!r}; there is {', '.join(near)}")
+                raise InputError(f"no option is called {name!r}{did_you_mean(name, sorted(ours))}")
         return Segmenter((self.model, self.entry), device=self.device, **(ours | options))
 
     def __call__(self, photo: Photo) -> Segmentation:
@@ -125,8 +125,8 @@ class Segmenter:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If the photo cannot be read, or is an array of another type or shape.
-            MemoryError: If the photo is too large for the device.
+            InputError: If the photo cannot be read, or is an array of another type or shape.
+            OutOfMemoryError: If the photo is too large for the device.
         """
         return self._segment([self._decode(photo)])[0]
 
@@ -134,10 +134,10 @@ class Segmenter:
         """Label many photos, in order; up to `batch_size` neighbours of one size run together.
 
         Raises:
-            ValueError: If `photos` is a single photo; and as for one photo, when its turn comes.
+            InputError: If `photos` is a single photo; and as for one photo, when its turn comes.
         """
         if isinstance(photos, (str, os.PathLike, Image.Image)):
-            raise ValueError("map takes several photos; call the segmenter itself for one")
+            raise InputError("map takes several photos; call the segmenter itself for one")
         return self._map(photos)
 
     def _map(self, photos: Iterable[Photo]) -> Iterator[Segmentation]:
@@ -145,7 +145,7 @@ class Segmenter:
         for photo in photos:
             try:
                 decoded = self._decode(photo)
-            except (ValueError, OSError):
+            except (AtrousError, OSError):
                 yield from self._segment(batch)
                 raise
             if batch and decoded.image.shape != batch[0].image.shape:
@@ -173,11 +173,11 @@ class Segmenter:
             Name -> what that segmenter alone would give. `timings` hold what was run for it.
 
         Raises:
-            ValueError: If a way has another network; and as for one call.
+            InputError: If a way has another network; and as for one call.
         """
         for name, way in ways.items():
             if way.model.backbone is not self.model.backbone or way.entry is not self.entry:
-                raise ValueError(
+                raise InputError(
                     f"the way {name!r} has another network; make it with `with_options`"
                 )
         decoded = self._decode(photo)
@@ -191,7 +191,7 @@ class Segmenter:
         elif isinstance(photo, (str, os.PathLike, Image.Image)):
             image = read_image(photo)
         else:
-            raise ValueError(
+            raise InputError(
                 f"photo is a {type(photo).__name__}; give a path, a Pillow image or a uint8 RGB "
                 "array (H, W, 3)"
             )
@@ -206,7 +206,7 @@ class Segmenter:
         except RuntimeError as error:
             if "memory" not in str(error):
                 raise
-            raise MemoryError(
+            raise OutOfMemoryError(
                 f"{self.device} has not the memory for {len(batch)} photo(s) of {width}x{height} "
                 f"at scales {self.scales}; make the photo smaller, or use fewer scales"
             ) from error
@@ -314,7 +314,7 @@ class _Stopwatch:
 def _check_pair(weights: tuple[Any, ...]) -> tuple[DeepLab, Entry]:
     if len(weights) == 2 and isinstance(weights[0], DeepLab) and isinstance(weights[1], Entry):
         return weights
-    raise ValueError(
+    raise InputError(
         f"weights is a tuple of {', '.join(type(item).__name__ for item in weights)}; "
         "give a name, a path, or a (network, entry) pair as load_model returns it"
     )
@@ -326,7 +326,7 @@ def check_device(device: str | torch.device) -> torch.device:
         checked = torch.device(device)
         torch.zeros(1, device=checked)
     except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(
+        raise InputError(
             f"device {str(device)!r} does not work here with PyTorch {torch.__version__} "
             f"({str(error).splitlines()[0]}); use 'cpu'"
         ) from error
@@ -349,7 +349,7 @@ def _placed(device: torch.device) -> torch.device:
 
 def _check_array(photo: NDArray[Any]) -> NDArray[np.uint8]:
     if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
-        raise ValueError(
+        raise InputError(
             f"photo is an array of {photo.dtype} and shape {photo.shape}; give uint8 RGB (0-255) "
             "of shape (H, W, 3)"
         )

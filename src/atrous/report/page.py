@@ -62,7 +62,7 @@ def write_report(
 
     Raises:
         FileNotFoundError: If the folder holds no run, or the data set is not where it was.
-        ValueError: If the log cannot be read.
+        InputError: If the log cannot be read.
         OSError: If the page cannot be written.
     """
     record = read_record(Path(folder))
@@ -191,7 +191,7 @@ def _pictures(record: RunRecord, data_root: str | PathLike[str] | None, device: 
     root = data_root or data.get("val_root") or data["root"]
     name = data.get("val_dataset", data["dataset"])
     dataset = load_dataset(name, root, split=data["val_split"])
-    scales = record.table["model"].get("scales", [1.0])
+    scales = record.input_scales
     segmenter = Segmenter(record.weights, device=device, scales=tuple(scales))
     best, worst, seen = best_and_worst(segmenter, dataset, most=MOST_PICTURES)
     of = f"of {seen:,}" if seen == len(dataset) else f"of {seen:,} looked at"

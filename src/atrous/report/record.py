@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from ..weights.catalog import Entry
 from ..weights.checkpoint import read_entry
 
@@ -54,6 +55,11 @@ class RunRecord:
         return str(self.table.get("name", self.folder.name))
 
     @property
+    def input_scales(self) -> list[float]:
+        """The input scales of the run; version 0.1 wrote them into [model]."""
+        return self.table.get("scales") or self.table.get("model", {}).get("scales", [1.0])
+
+    @property
     def seconds(self) -> float:
         """Time spent in the steps that the log tells of."""
         total, before = 0.0, 0
@@ -68,7 +74,7 @@ def read_record(folder: Path) -> RunRecord:
 
     Raises:
         FileNotFoundError: If it holds no log.
-        ValueError: If the log cannot be read.
+        InputError: If the log cannot be read.
     """
     log = folder / LOG
     if not log.is_file():
@@ -99,7 +105,7 @@ def _read_log(path: Path) -> list[dict[str, Any]]:
             entries.append(json.loads(line))
         except json.JSONDecodeError as error:
             if number < len(lines):  # the last one may be cut short by a kill
-                raise ValueError(f"{path}, line {number} is no JSON: {error}") from error
+                raise InputError(f"{path}, line {number} is no JSON: {error}") from error
     return entries
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from ..errors import DataError
 from . import probabilities as to
 from .pickled import NUMBERS, read_pickled
 from .probabilities import Scores
@@ -73,7 +74,7 @@ def read_scores(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, asks to run code, holds something else or scores of
+        DataError: If the file is damaged, asks to run code, holds something else or scores of
             another size, or values that are no probabilities.
     """
     path = Path(path)
@@ -91,7 +92,7 @@ def read_scores(
             )
             return Scores(found, (0, *(c + 1 for c in classes or range(len(values)))))
         if classes is not None:
-            raise ValueError(
+            raise DataError(
                 "class activation maps have no background; give background=… (--background 0.3) "
                 "or background_power=… (--background-power 8)"
             )
@@ -101,13 +102,13 @@ def read_scores(
             found = to.from_logits(values) if logits else to.from_probabilities(values)
         return Scores(found, tuple(range(len(found))), names)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise DataError(f"{path}: {error}") from error
 
 
 def _load(path: Path) -> Any:
     """Load an array, or a mapping from names to arrays."""
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError("scores are read from .npy and .npz files")
+        raise DataError("scores are read from .npy and .npz files")
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
     try:
@@ -122,7 +123,7 @@ def _load(path: Path) -> Any:
     except (*_DAMAGE, OSError) as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise  # it cannot be opened; what is found inside names no file
-        raise ValueError(f"damaged or cut short: {error}") from error
+        raise DataError(f"damaged or cut short: {error}") from error
 
 
 def _load_npy(file: IO[bytes], size: int) -> Any:
@@ -133,7 +134,7 @@ def _load_npy(file: IO[bytes], size: int) -> Any:
         return read_pickled(cast("Any", file))
     # numpy takes True for 1 and -1 for "all there is".
     if any(isinstance(n, bool) or n < 0 for n in shape) or math.prod(shape) * dtype.itemsize > size:
-        raise ValueError(f"damaged or cut short: {size} bytes for an array of shape {shape}")
+        raise DataError(f"damaged or cut short: {size} bytes for an array of shape {shape}")
     file.seek(0)
     return npy.read_array(file, allow_pickle=False)
 
@@ -143,7 +144,7 @@ def _find(content: Any) -> tuple[NDArray[Any], list[int] | None, float | None]:
     if isinstance(content, np.ndarray):
         return content, None, None
     if not isinstance(content, Mapping) or not content:
-        raise ValueError(f"holds {type(content).__name__}; save an array or a dict of arrays")
+        raise DataError(f"holds {type(content).__name__}; save an array or a dict of arrays")
     held = cast("Mapping[Any, Any]", content)
     if "unary" in held:
         return _array(held, "unary"), None, _step(held.get("step", 1))
@@ -156,11 +157,11 @@ def _find(content: Any) -> tuple[NDArray[Any], list[int] | None, float | None]:
     if all(isinstance(key, int) or str(key).isdecimal() for key in held):
         maps = [_array(held, key) for key in held]
         if len({m.shape for m in maps}) != 1:
-            raise ValueError("the maps of its classes differ in size")
+            raise DataError("the maps of its classes differ in size")
         return np.stack(maps), _classes([int(key) for key in held], len(maps)), None
     if len(held) == 1:
         return _array(held, next(iter(held))), None, None
-    raise ValueError(
+    raise DataError(
         f"holds {', '.join(map(repr, held))}; name the scores `probabilities`, or save one array"
     )
 
@@ -168,10 +169,10 @@ def _find(content: Any) -> tuple[NDArray[Any], list[int] | None, float | None]:
 def _array(held: Mapping[Any, Any], name: Any) -> NDArray[Any]:
     value = held[name]
     if not isinstance(value, np.ndarray):
-        raise ValueError(f"{name!r} is {type(value).__name__}; save it as an array")
+        raise DataError(f"{name!r} is {type(value).__name__}; save it as an array")
     if not value.ndim or value.dtype.kind not in NUMBERS:
         kind = value.dtype if value.ndim else "a single value"
-        raise ValueError(f"{name!r} is {kind}; save an array of numbers")
+        raise DataError(f"{name!r} is {kind}; save an array of numbers")
     return value
 
 
@@ -180,10 +181,10 @@ def _step(value: Any) -> float:
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"step is {type(value).__name__}; save one finite positive number")
+        raise DataError(f"step is {type(value).__name__}; save one finite positive number")
     limits = np.finfo(np.float32)
     if not float(limits.tiny) <= value <= float(limits.max):  # float(): 10**400 is compared as well
-        raise ValueError(f"step is {value}; save one finite positive number")
+        raise DataError(f"step is {value}; save one finite positive number")
     return float(value)
 
 
@@ -195,7 +196,7 @@ def _is_flat(value: Any, *kinds: type) -> bool:
 def _classes(keys: Any, count: int) -> list[int]:
     """Check that the numbers of foreground classes are whole, different and as many as maps."""
     if not isinstance(keys, np.ndarray) and not _is_flat(keys, int, float):
-        raise ValueError(f"'keys' is {type(keys).__name__}; save an array or list of whole numbers")
+        raise DataError(f"'keys' is {type(keys).__name__}; save an array or list of whole numbers")
     numbers = np.asarray(keys)
     if numbers.size == 0:
         numbers = np.zeros(numbers.shape, int)
@@ -206,7 +207,7 @@ def _classes(keys: Any, count: int) -> list[int]:
         or numbers.min(initial=0) < 0
         or numbers.max(initial=0) >= 65535
     ):
-        raise ValueError(f"keys are {numbers.tolist()} for {count} maps; give each map one class")
+        raise DataError(f"keys are {numbers.tolist()} for {count} maps; give each map one class")
     return numbers.tolist()
 
 
@@ -215,15 +216,15 @@ def _check_shape(values: NDArray[Any], size_hw: tuple[int, int] | None) -> NDArr
     if values.ndim == 4 and len(values) == 1:
         values = values[0]
     if values.ndim != 3 or 0 in values.shape[1:]:
-        raise ValueError(f"scores have shape {values.shape}; save (classes, rows, columns)")
+        raise DataError(f"scores have shape {values.shape}; save (classes, rows, columns)")
     if size_hw is None or values.shape[1:] == tuple(size_hw):
         return values
     if values.shape[:2] == tuple(size_hw):
-        raise ValueError(
+        raise DataError(
             f"scores have shape {values.shape}, the classes last; save scores.transpose(2, 0, 1)"
         )
     height, width = values.shape[1:]
-    raise ValueError(
+    raise DataError(
         f"scores are {height}x{width} but the photo is {size_hw[0]}x{size_hw[1]}; resize scores to "
         "their photo as their network does, before the softmax, and save those"
     )
@@ -236,5 +237,5 @@ def _names(content: Any, count: int) -> tuple[str, ...] | None:
     if isinstance(names, np.ndarray):
         names = names.ravel()
     elif not _is_flat(names, str):
-        raise ValueError(f"'names' is {type(names).__name__}; save an array or list of text")
+        raise DataError(f"'names' is {type(names).__name__}; save an array or list of text")
     return tuple(map(str, names)) if len(names) == count else None

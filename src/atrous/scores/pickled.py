@@ -19,6 +19,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from ..errors import DataError
+
 NUMBERS = "biuf"  # kinds of dtypes
 STORAGES = {
     "BoolStorage": "?",
@@ -58,14 +60,14 @@ def read_pickled(file: BinaryIO) -> Any:
         objects as the object, or as a list of them.
 
     Raises:
-        ValueError: If the pickle names anything else, which is not called, or is damaged.
+        DataError: If the pickle names anything else, which is not called, or is damaged.
     """
     try:
         return _build(_Unpickler(file, encoding="latin1").load(), {})
     except _ForbiddenError as error:
-        raise ValueError(str(error)) from error
+        raise DataError(str(error)) from error
     except _DAMAGE as error:
-        raise ValueError(f"damaged or cut short: {error}") from error
+        raise DataError(f"damaged or cut short: {error}") from error
 
 
 class _ForbiddenError(pickle.UnpicklingError):
@@ -88,7 +90,7 @@ class _Record:
         self.state = state
 
     def build(self, built: dict[int, Any]) -> Any:
-        raise ValueError("a type stands where a value belongs")
+        raise DataError("a type stands where a value belongs")
 
 
 class _Text(_Record):
@@ -105,7 +107,7 @@ class _Dtype(_Record):
         code = self.given[0] if isinstance(self.given[0], str) else "V"
         dtype = np.dtype(code)
         if dtype.kind not in f"{NUMBERS}O":
-            raise ValueError(f"arrays of {code!r} are not read here, numbers are")
+            raise DataError(f"arrays of {code!r} are not read here, numbers are")
         return dtype.newbyteorder(">") if self.state and self.state[1] == ">" else dtype
 
 
@@ -119,7 +121,7 @@ class _Array(_Record):
             return content[0] if shape == () else list(content)
         data, shape = _to_bytes(content), _whole(shape)
         if len(data) != math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"{len(data)} bytes for an array of shape {shape} and type {dtype}")
+            raise DataError(f"{len(data)} bytes for an array of shape {shape} and type {dtype}")
         return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
@@ -129,7 +131,7 @@ class _Scalar(_Record):
     def build(self, built: dict[int, Any]) -> Any:
         dtype, content = (_build(value, built) for value in self.given)
         if not isinstance(dtype, np.dtype):
-            raise ValueError("a number without a type")
+            raise DataError("a number without a type")
         return np.frombuffer(_to_bytes(content), dtype, 1)[0].item()
 
 
@@ -144,7 +146,7 @@ class _Storage(_Record):
         file = io.BytesIO(_to_bytes(self.given[0]))
         *_, description, _ = (_Unpickler(file).load() for _ in range(5))
         if description[1] not in STORAGES.values():
-            raise ValueError("a storage without a type")
+            raise DataError("a storage without a type")
         dtype = np.dtype(description[1])
         count = int.from_bytes(file.read(8), "little")
         return np.frombuffer(file.read(), dtype, count)
@@ -156,12 +158,12 @@ class _Tensor(_Record):
     def build(self, built: dict[int, Any]) -> NDArray[Any]:
         storage, offset, size, stride = (_build(value, built) for value in self.given[:4])
         if min(_whole((offset, *size, *stride))) < 0:
-            raise ValueError(f"a tensor of size {size} with strides {stride} from {offset}")
+            raise DataError(f"a tensor of size {size} with strides {stride} from {offset}")
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         if 0 in size:
             return np.zeros(size, storage.dtype)
         if last >= len(storage) or math.prod(size) > len(storage):
-            raise ValueError(f"a tensor of size {size} in a memory of {len(storage)}")
+            raise DataError(f"a tensor of size {size} in a memory of {len(storage)}")
         steps = [step * storage.itemsize for step in stride]
         return as_strided(storage[offset:], size, steps, writeable=False).copy()
 
@@ -267,7 +269,7 @@ def _build(node: Any, built: dict[int, Any]) -> Any:
 def _whole(numbers: Any) -> tuple[int, ...]:
     """Refuse all but whole numbers; to print nested lists, as they are, could take for ever."""
     if not isinstance(numbers, tuple) or not all(isinstance(n, int) for n in numbers):
-        raise ValueError("a size that is not made of whole numbers")
+        raise DataError("a size that is not made of whole numbers")
     return numbers
 
 
@@ -276,5 +278,5 @@ def _to_bytes(content: Any) -> bytes:
     if isinstance(content, str):
         return content.encode("latin1")
     if not isinstance(content, (bytes, bytearray)):
-        raise ValueError(f"{type(content).__name__} where bytes belong")
+        raise DataError(f"{type(content).__name__} where bytes belong")
     return bytes(content)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import DataError
+
 Probabilities = NDArray[np.float32]
 
 SUM_TOLERANCE = 0.02  # float16 and rounded text keep well within it
@@ -34,18 +36,18 @@ def from_energies(energies: NDArray[Any], step: float) -> Probabilities:
     if energies.dtype == np.uint8:
         return _look_up(np.exp(-np.float32(step) * np.arange(256, dtype=np.float32)), energies)
     if energies.dtype.kind != "f":
-        raise ValueError(f"unary is {energies.dtype}; give uint8 or float energies")
+        raise DataError(f"unary is {energies.dtype}; give uint8 or float energies")
     return from_logits(energies * -step)
 
 
 def from_logits(logits: NDArray[Any]) -> Probabilities:
     """Softmax over the classes."""
     if logits.dtype.kind != "f":
-        raise ValueError(f"logits are {logits.dtype}; give float16, float32 or float64")
+        raise DataError(f"logits are {logits.dtype}; give float16, float32 or float64")
     scores = np.array(_to_float(logits))
     highest = scores.max(axis=0)
     if not np.isfinite(highest).all():
-        raise ValueError("logits hold NaN or infinity")
+        raise DataError("logits hold NaN or infinity")
     scores -= highest
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=0)
@@ -56,7 +58,7 @@ def from_probabilities(values: NDArray[Any]) -> Probabilities:
     """Check probabilities, float or uint8 (0-255).
 
     Raises:
-        ValueError: If they are negative, or a pixel's sum is far from 1.
+        DataError: If they are negative, or a pixel's sum is far from 1.
     """
     # Rounding down costs a class up to a step of 1/255.
     tolerance = SUM_TOLERANCE + (len(values) / 255 if values.dtype == np.uint8 else 0)
@@ -65,7 +67,7 @@ def from_probabilities(values: NDArray[Any]) -> Probabilities:
     least, lowest, highest = probabilities.min(), total.min(), total.max()
     # A comparison with NaN is false.
     if not (least >= 0 and lowest >= 1 - tolerance and highest <= 1 + tolerance):
-        raise ValueError(
+        raise DataError(
             f"these are no probabilities: the lowest is {least:.4g}, and pixels sum to "
             f"{lowest:.4g}-{highest:.4g} instead of 1; read logits with logits=True (--logits), "
             "foreground scores with background=… (--background, --background-power)"
@@ -87,19 +89,19 @@ def with_background(
         (K + 1, H, W) float32.
 
     Raises:
-        ValueError: If a score is negative or not finite, or above 1 where the power is taken.
+        DataError: If a score is negative or not finite, or above 1 where the power is taken.
     """
     check_background(background, background_power)
     scores = np.empty((len(foreground) + 1, *foreground.shape[1:]), np.float32)
     scores[1:] = _to_float(foreground)
     highest = scores[1:].max(axis=0, initial=0)
     if not (scores[1:].min(initial=0) >= 0 and highest.max() < np.inf):
-        raise ValueError("foreground scores must be finite and not negative; clip them at 0")
+        raise DataError("foreground scores must be finite and not negative; clip them at 0")
     if background is not None:
         scores[0] = background
     elif background_power is not None:
         if highest.max() > 1 + SUM_TOLERANCE:
-            raise ValueError(
+            raise DataError(
                 f"foreground scores go up to {highest.max():.4g}, and (1 - score) needs scores up "
                 "to 1; divide each map by its maximum"
             )
@@ -111,10 +113,10 @@ def with_background(
 def check_background(background: float | None, background_power: float | None) -> None:
     """Refuse two backgrounds, and those that are not positive."""
     if background is not None and background_power is not None:
-        raise ValueError("background and background_power both make class 0; give one of them")
+        raise DataError("background and background_power both make class 0; give one of them")
     for name, value in (("background", background), ("background_power", background_power)):
         if value is not None and not 0 < value < np.inf:
-            raise ValueError(f"{name} is {value}; it must be positive")
+            raise DataError(f"{name} is {value}; it must be positive")
 
 
 def from_labels(
@@ -136,26 +138,26 @@ def from_labels(
         Probabilities of those classes.
 
     Raises:
-        ValueError: If a label is no class, no pixel has one, or `gt_prob` is below the others'
+        DataError: If a label is no class, no pixel has one, or `gt_prob` is below the others'
             share.
     """
     if not 0 < gt_prob < 1:
-        raise ValueError(f"gt_prob is {gt_prob}; it must be between 0 and 1")
+        raise DataError(f"gt_prob is {gt_prob}; it must be between 0 and 1")
     present = np.flatnonzero(np.bincount(labels.ravel()))
     present = present[present != unsure_label]
     if not len(present):
-        raise ValueError(f"every pixel has the label {unsure_label}, which stands for unsure")
+        raise DataError(f"every pixel has the label {unsure_label}, which stands for unsure")
     classes = present
     if num_classes is not None:
         classes = np.arange(num_classes)
         classes = classes[classes != unsure_label]
         strange = np.setdiff1d(present, classes).tolist()
         if strange:
-            raise ValueError(f"labels hold {strange[:8]}, but classes are 0-{num_classes - 1}")
+            raise DataError(f"labels hold {strange[:8]}, but classes are 0-{num_classes - 1}")
     count = len(classes)
     trust = gt_prob if count > 1 else 1  # nothing is left to share where there is one class
     if trust * count < 1:
-        raise ValueError(
+        raise DataError(
             f"gt_prob is {gt_prob}, less than an equal share of {count} classes; raise it"
         )
     others = (1 - trust) / max(count - 1, 1)
@@ -174,7 +176,7 @@ def _to_float(values: NDArray[Any]) -> Probabilities:
     if values.dtype == np.float16:
         return _look_up(_halves(), values.view(np.uint16))
     if values.dtype.kind != "f":
-        raise ValueError(
+        raise DataError(
             f"scores are {values.dtype}; give float16, float32, float64 or uint8 (0-255)"
         )
     return values.astype(np.float32, copy=False)

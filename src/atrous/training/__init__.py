@@ -1,6 +1,6 @@
 """Training: recipes, losses, the loop."""
 
-from .config import TrainConfig, load_recipe
+from .recipe import Recipe, load_recipe
 from .run import train
 
-__all__ = ["TrainConfig", "load_recipe", "train"]
+__all__ = ["Recipe", "load_recipe", "train"]

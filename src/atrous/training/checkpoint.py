@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..weights.checkpoint import sync_folder
+from ..atomic_file import open_atomically
+from ..errors import InputError, TrainingError
 
 # What of a recipe may differ when a run is resumed: where and how it is computed, not what.
 FREE_KEYS = (
@@ -19,32 +19,27 @@ FREE_KEYS = (
 )  # fmt: skip
 
 
+# Keys of checkpoints that version 0.1 wrote.
+RENAMED_KEYS = {
+    "config": "recipe",
+    "owes_scores": "evaluation_pending",
+    "before": "init_trained_on",
+}
+
+
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint so that a crash at any moment leaves the old one or the new one.
 
     Raises:
         OSError: If it cannot be written; the old one stays.
     """
-    temporary = path.with_suffix(".partial")
     try:
-        with temporary.open("wb") as file:
+        with open_atomically(path) as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # torch has RuntimeError for a write that failed
-        reason = getattr(error, "strerror", None) or "is the disk full?"
-        last = "; the last one is intact" if path.exists() else ""
-        raise OSError(f"{path} could not be written ({reason}){last}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_partial_files(folder: Path) -> None:
-    """Remove what a run that was killed while it wrote has left behind."""
-    for path in folder.glob("*.partial"):
-        path.unlink()
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError when a write fails
+        reason = getattr(error, "strerror", None) or "could not be written; is the disk full?"
+        last = "; the last checkpoint is intact" if path.exists() else ""
+        raise OSError(getattr(error, "errno", None), f"{reason}{last}", str(path)) from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -52,7 +47,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is none.
-        ValueError: If it cannot be read.
+        InputError: If it cannot be read.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -62,28 +57,28 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise ValueError(f"{path} is not a readable checkpoint: {error}") from error
+        raise InputError(f"{path} is not a readable checkpoint: {error}") from error
 
 
 def check_loss(loss: float, iteration: int, folder: Path) -> None:
     """Stop a run whose loss is no number.
 
     Raises:
-        FloatingPointError: Says what to do.
+        TrainingError: Says what to do.
     """
     if not math.isfinite(loss):
-        raise FloatingPointError(f"the loss is {loss} at iteration {iteration}; {_advise(folder)}")
+        raise TrainingError(f"the loss is {loss} at iteration {iteration}; {_advise(folder)}")
 
 
 def check_weights(model: nn.Module, iteration: int, folder: Path) -> None:
     """Keep the last good checkpoint: a finite loss may have led to weights that are none.
 
     Raises:
-        FloatingPointError: Names the parameter and says what to do.
+        TrainingError: Names the parameter and says what to do.
     """
     for name, value in model.named_parameters():
         if not bool(torch.isfinite(value).all()):
-            raise FloatingPointError(
+            raise TrainingError(
                 f"{name} is no longer finite after iteration {iteration}; {_advise(folder)}"
             )
 
@@ -99,14 +94,14 @@ def check_same_recipe(ours: dict[str, Any], theirs: dict[str, Any], where: str =
     """Refuse to resume another recipe; what says only where and how it is computed may differ.
 
     Raises:
-        ValueError: Names the first key that differs.
+        InputError: Names the first key that differs.
     """
     for key, value in ours.items():
         other = theirs.get(key)
         if isinstance(value, dict):
             check_same_recipe(value, other or {}, f"{where}{key}.")
         elif value != other and f"{where}{key}" not in FREE_KEYS:
-            raise ValueError(
+            raise InputError(
                 f"the checkpoint was made with {where}{key} = {other!r}, the recipe says "
                 f"{value!r}; resume with the same recipe, or start in another folder"
             )

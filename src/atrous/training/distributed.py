@@ -13,11 +13,31 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ..errors import (
+    AtrousError,
+    DataError,
+    InputError,
+    MissingPackageError,
+    OutOfMemoryError,
+    TrainingError,
+    WeightsError,
+)
+
 Result = TypeVar("Result")
 
-# What a user, or the machine, can be told about; anything else is a mistake of ours.
-FAILURES = (ValueError, OSError, ImportError, MemoryError, FloatingPointError)
-# The others wait at the next step while the first process evaluates.
+# Errors that travel from one process to the first; the first that matches is raised there.
+FAILURES = (
+    DataError,
+    WeightsError,
+    InputError,
+    TrainingError,
+    MissingPackageError,
+    OutOfMemoryError,
+    AtrousError,
+    MemoryError,
+    OSError,
+)
+# The other processes wait this long at the next step while the first one evaluates.
 PATIENCE = datetime.timedelta(days=2)
 
 
@@ -40,23 +60,23 @@ class Processes:
         """Whether this one writes, logs and evaluates."""
         return self.rank == 0
 
-    def place(self, device: torch.device) -> torch.device:
+    def assign_device(self, device: torch.device) -> torch.device:
         """Give each process of a machine a CUDA device of its own.
 
         Raises:
-            ValueError: If the machine has fewer devices than processes.
+            InputError: If the machine has fewer devices than processes.
         """
         if self.count == 1 or device.type != "cuda":
             return device
         if self.local_rank >= torch.cuda.device_count():
-            raise ValueError(
+            raise InputError(
                 f"there is no CUDA device {self.local_rank} for this process, only "
                 f"{torch.cuda.device_count()}; start as many processes as there are devices"
             )
         torch.cuda.set_device(self.local_rank)
         return torch.device("cuda", self.local_rank)
 
-    def total(self, value: Tensor) -> Tensor:
+    def all_reduce_sum(self, value: Tensor) -> Tensor:
         """Add a tensor up over all processes, in place."""
         if self.count > 1:
             dist.all_reduce(value)
@@ -64,13 +84,13 @@ class Processes:
 
     def any(self, claim: bool) -> bool:
         """Say whether the claim holds in any process; all get the same answer."""
-        return bool(self.total(torch.tensor(float(claim))) > 0)
+        return bool(self.all_reduce_sum(torch.tensor(float(claim))) > 0)
 
-    def together(self, act: Callable[[], Result]) -> Result:
+    def run_collectively(self, act: Callable[[], Result]) -> Result:
         """Do what each process does for itself, and go on only if it worked in all of them.
 
         Raises:
-            ValueError, OSError, …: What went wrong, in the first process alone; the others leave
+            InputError, OSError, …: What went wrong, in the first process alone; the others leave
                 quietly, so that it is said once.
         """
         if self.count == 1:
@@ -91,13 +111,13 @@ class Processes:
             ours = (kind, str(error))
         dist.all_gather_object(found, ours)
         if not self.is_first:
-            self.leave()
+            self.exit_quietly()
         if error is not None:
             raise error
         rank, (kind, text) = next((r, f) for r, f in enumerate(found) if f is not None)
         raise FAILURES[kind](f"process {rank}: {text}")
 
-    def leave(self) -> NoReturn:
+    def exit_quietly(self) -> NoReturn:
         """End quietly once the first process has said what went wrong, and ended.
 
         torchrun stops all processes as soon as one has failed, so this one must not be the first.
@@ -139,7 +159,7 @@ def join_processes() -> Generator[Processes]:
         if not is_disconnection(error):
             raise
         if not processes.is_first:
-            processes.leave()
+            processes.exit_quietly()
         raise ConnectionError(
             f"another of the {count} processes ended before its time; what it said, if it could, "
             "stands above. Go on with --resume"

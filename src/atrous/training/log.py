@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..atomic_file import write_text
 from ..evaluation import Report
 
 
@@ -60,9 +61,7 @@ class RunLog:
             is_later = is_unscored and entry["iteration"] == iteration and "miou" in entry
             if entry["iteration"] <= iteration and not is_later:
                 kept.append(line)
-        temporary = self.path.with_suffix(".partial")
-        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        temporary.replace(self.path)
+        write_text(self.path, "".join(f"{line}\n" for line in kept))
 
     def write(self, iteration: int, text: str, **values: Any) -> None:
         """Log values of an iteration; `text` is what is printed.

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..models import DeepLab
-from .config import OptimizerConfig
+from .recipe import OptimizerConfig
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 

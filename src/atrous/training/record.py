@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 import platform
@@ -12,12 +11,14 @@ from typing import Any
 import torch
 
 from .. import __version__
+from ..atomic_file import write_text
 from ..data import Dataset
 from ..evaluation import Report
+from ..models import NetworkOptions
 from ..report.record import ENVIRONMENT, EVALUATION, RECIPE
+from ..tables import to_toml
 from ..weights.catalog import Entry
-from .build import make_preprocess
-from .config import TrainConfig
+from .recipe import Recipe
 
 
 def list_files(folder: Path, train_set: Dataset, val_set: Dataset) -> None:
@@ -29,52 +30,43 @@ def list_files(folder: Path, train_set: Dataset, val_set: Dataset) -> None:
         }
         for part, dataset in (("train", train_set), ("val", val_set))
     }
-    _write(folder / "files.json", json.dumps(splits, indent=0, ensure_ascii=False) + "\n")
+    write_text(folder / "files.json", json.dumps(splits, indent=0, ensure_ascii=False) + "\n")
 
 
-def leave_record(folder: Path, config: TrainConfig, report: Report, *, device: str) -> None:
+def leave_record(folder: Path, recipe: Recipe, report: Report, *, device: str) -> None:
     """Write the recipe as it was run, the last evaluation and the environment."""
     environment = describe_environment(device)
     for name, text in (
-        (RECIPE, to_toml(config)),
+        (RECIPE, to_toml(recipe)),
         (EVALUATION, report.to_json() + "\n"),
         (ENVIRONMENT, json.dumps(environment, indent=1) + "\n"),
     ):
-        _write(folder / name, text)
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.partial")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OSError(f"{path} could not be written ({error.strerror})") from error
-    temporary.replace(path)
+        write_text(folder / name, text)
 
 
 def describe_weights(
-    config: TrainConfig,
-    options: dict[str, Any],
+    recipe: Recipe,
+    options: NetworkOptions,
     train_set: Dataset,
     *,
-    before: tuple[str, ...],
+    init_trained_on: tuple[str, ...],
     metrics: dict[str, dict[str, float]],
 ) -> Entry:
-    """Describe a run's weights; `before` names what its first weights were trained on."""
+    """Describe a run's weights; `init_trained_on` names the data of its initial weights."""
     trained_on = f"{train_set.name}/{train_set.split}"
     return Entry(
-        name=config.name,
+        name=recipe.name,
         options=options,
         label_set=train_set.label_set,
-        preprocess=make_preprocess(config),
+        preprocess=recipe.preprocess,
         crf=None,
         use_crf=False,
         metrics=metrics,
-        licence=config.output.licence,
-        notice=config.output.notice,
-        source=config.output.source,
-        recipe=config.name,
-        trained_on=tuple(dict.fromkeys((*before, trained_on))),
+        licence=recipe.output.licence,
+        notice=recipe.output.notice,
+        source=recipe.output.source,
+        recipe=recipe.name,
+        trained_on=tuple(dict.fromkeys((*init_trained_on, trained_on))),
         date=datetime.date.today().isoformat(),
         url=None,
         sha256=None,
@@ -105,24 +97,3 @@ def describe_environment(device: str) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "system": platform.platform(),
     }
-
-
-def to_toml(config: TrainConfig) -> str:
-    """Write a recipe as TOML, defaults included; keys without a value are left out."""
-    lines: list[str] = []
-    tables: list[str] = []
-    for key, value in dataclasses.asdict(config).items():
-        if isinstance(value, dict):
-            tables += ["", f"[{key}]", *_assignments(value)]
-        else:
-            lines += _assignments({key: value})
-    return "\n".join([*lines, *tables]) + "\n"
-
-
-def _assignments(values: dict[str, Any]) -> list[str]:
-    # TOML's strings, numbers, lists and booleans are JSON's, but for a surrogate in \u escapes.
-    return [
-        f"{key} = {json.dumps(value, ensure_ascii=False)}"
-        for key, value in values.items()
-        if value is not None
-    ]

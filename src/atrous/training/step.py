@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..errors import InputError, OutOfMemoryError
 from ..models import DeepLab
 from ..models.recompute import recomputed
-from .config import TrainConfig
 from .distributed import Processes
 from .losses import multiscale_losses
 from .optimizer import BATCH_NORMS, poly_factor
+from .recipe import Recipe
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 COARSE_STRIDE = 16
@@ -35,7 +36,7 @@ class BatchLoss(nn.Module):
     def __init__(
         self,
         model: DeepLab,
-        config: TrainConfig,
+        recipe: Recipe,
         *,
         class_weights: Tensor | None,
         processes: Processes,
@@ -43,10 +44,10 @@ class BatchLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.model = model
-        self.config = config
+        self.recipe = recipe
         self.class_weights = class_weights
-        self.total = processes.total if divides_batch else None
-        self.dtype = getattr(torch, config.compute.precision)
+        self.total = processes.all_reduce_sum if divides_batch else None
+        self.dtype = getattr(torch, recipe.compute.precision)
 
     def forward(self, images: Tensor, labels: Tensor, *, at_pixels: bool) -> Tensor:
         """Give the summed loss of a batch, or this process's part of it.
@@ -77,7 +78,7 @@ class BatchLoss(nn.Module):
 
     def _score(self, images: Tensor) -> list[Tensor]:
         model = self.model
-        if self.config.loss.msc_backward == "joint":
+        if self.recipe.loss.msc_backward == "joint":
             return model.forward_scales(images)
         # Backward takes the scales in reverse: each is computed again, with the same random
         # numbers, just before its gradients, and dropped after them.
@@ -97,7 +98,7 @@ class Stepper:
         self,
         model: DeepLab,
         optimizer: torch.optim.Optimizer,
-        config: TrainConfig,
+        recipe: Recipe,
         *,
         kept: list[nn.Module],
         class_weights: Tensor | None,
@@ -107,32 +108,32 @@ class Stepper:
         """Prepare the network for its steps.
 
         Raises:
-            ValueError: If precision, batch norms or the number of processes do not allow what the
+            InputError: If precision, batch norms or the number of processes do not allow what the
                 recipe says.
         """
         self.model = model
         self.optimizer = optimizer
-        self.config = config
+        self.recipe = recipe
         self.kept = kept
         self.device = device
         self.processes = processes
         self.waited_s = 0.0
-        self.batch_size, self.accumulate = share_batch(config, processes.count)
-        check_precision(config.compute.precision, device)
-        if config.loss.msc_backward == "sequential":
+        self.batch_size, self.accumulate = share_batch(recipe, processes.count)
+        check_precision(recipe.compute.precision, device)
+        if recipe.loss.msc_backward == "sequential":
             refuse_trained_norms(model, kept)
-        model.set_grad_checkpointing(config.compute.grad_checkpointing)
-        if config.compute.compile:
+        model.set_grad_checkpointing(recipe.compute.grad_checkpointing)
+        if recipe.compute.compile:
             model.backbone.compile()
             model.head.compile()
         self.loss: nn.Module = BatchLoss(
             model,
-            config,
+            recipe,
             class_weights=class_weights,
             processes=processes,
-            divides_batch=self.batch_size < config.optimizer.batch_size,
+            divides_batch=self.batch_size < recipe.optimizer.batch_size,
         )
-        is_scaled = config.compute.precision == "float16"
+        is_scaled = recipe.compute.precision == "float16"
         self.scaler = torch.amp.GradScaler(device.type, enabled=is_scaled)
 
     def connect(self) -> None:
@@ -150,33 +151,33 @@ class Stepper:
         Returns:
             The summed loss over all processes, averaged over micro-batches.
         """
-        config = self.config
-        is_coarse = iteration < config.loss.coarse_iterations
-        self.model.set_output_stride(COARSE_STRIDE if is_coarse else config.model.output_stride)
+        recipe = self.recipe
+        is_coarse = iteration < recipe.loss.coarse_iterations
+        self.model.set_output_stride(COARSE_STRIDE if is_coarse else recipe.network.output_stride)
         self.model.train()
         for module in self.kept:
             module.eval()
-        factor = poly_factor(iteration, config.optimizer)
+        factor = poly_factor(iteration, recipe.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         # Dropout's numbers follow from the iteration, so a resumed run draws the same ones.
-        torch.manual_seed(dropout_seed(config.seed, iteration, self.processes.rank))
+        torch.manual_seed(dropout_seed(recipe.seed, iteration, self.processes.rank))
         self.optimizer.zero_grad()
         total = torch.zeros((), device=self.device)
         for index in range(self.accumulate):
             is_last = index == self.accumulate - 1
-            at_pixels = config.loss.at_pixels and not is_coarse
+            at_pixels = recipe.loss.at_pixels and not is_coarse
             total += self._backward(self._next(batches), at_pixels=at_pixels, is_last=is_last)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return float(self.processes.total(total))
+        return float(self.processes.all_reduce_sum(total))
 
     def _next(self, batches: Batches) -> tuple[Tensor, Tensor]:
         start = time.monotonic()
-        images, labels = self.processes.together(lambda: next(batches))
+        images, labels = self.processes.run_collectively(lambda: next(batches))
         self.waited_s += time.monotonic() - start
-        is_last = self.config.compute.channels_last
-        layout = torch.channels_last if is_last else torch.contiguous_format
+        is_channels_last = self.recipe.compute.channels_last
+        layout = torch.channels_last if is_channels_last else torch.contiguous_format
         images = images.to(self.device, memory_format=layout, non_blocking=True)
         return images, labels.to(self.device, non_blocking=True)
 
@@ -187,13 +188,13 @@ class Stepper:
             waits = self.loss.no_sync()  # gradients are added up with the last micro-batch
         try:
             with waits:
-                loss = self.loss(*batch, at_pixels=at_pixels) / self.config.optimizer.accumulate
+                loss = self.loss(*batch, at_pixels=at_pixels) / self.recipe.optimizer.accumulate
                 # DDP gives the mean over the processes; the parts of a batch have to be added.
                 self.scaler.scale(loss * self.processes.count).backward()
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
-            raise MemoryError(
+            raise OutOfMemoryError(
                 f"{self.device} has too little memory for a step; lower optimizer.batch_size (and "
                 "raise optimizer.accumulate as much) or augment.crop_hw, or set "
                 "compute.grad_checkpointing = true"
@@ -213,32 +214,32 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
-def share_batch(config: TrainConfig, count: int) -> tuple[int, int]:
+def share_batch(recipe: Recipe, count: int) -> tuple[int, int]:
     """Divide a step's samples among processes so that the step stays what one would take.
 
     Each micro-batch is divided where that goes; otherwise whole micro-batches are dealt out.
 
     Args:
-        config: The recipe; `batch_size` and `accumulate` are those of all processes together.
+        recipe: The recipe; `batch_size` and `accumulate` are those of all processes together.
         count: Number of processes.
 
     Returns:
         Samples of a forward pass, and forward passes of a step, in each process.
 
     Raises:
-        ValueError: If neither is divisible by the number of processes.
+        InputError: If neither is divisible by the number of processes.
     """
-    batch_size, accumulate = config.optimizer.batch_size, config.optimizer.accumulate
+    batch_size, accumulate = recipe.optimizer.batch_size, recipe.optimizer.accumulate
     if batch_size % count == 0:
         return batch_size // count, accumulate
-    if config.optimizer.sync_bn:
-        raise ValueError(
+    if recipe.optimizer.sync_bn:
+        raise InputError(
             f"optimizer.sync_bn divides each batch, but optimizer.batch_size = {batch_size} is not "
             f"divisible by {count} processes; choose another number of processes or batch size"
         )
     if accumulate % count == 0:
         return batch_size, accumulate // count
-    raise ValueError(
+    raise InputError(
         f"neither optimizer.batch_size = {batch_size} nor optimizer.accumulate = {accumulate} is "
         f"divisible by {count} processes, which share them; choose another number of processes"
     )
@@ -247,7 +248,7 @@ def share_batch(config: TrainConfig, count: int) -> tuple[int, int]:
 def check_precision(precision: str, device: torch.device) -> None:
     """Refuse a precision that the device has no use for."""
     if precision == "float16" and device.type != "cuda":
-        raise ValueError(
+        raise InputError(
             f"compute.precision is 'float16', which needs a CUDA device, and this run is on "
             f"{device.type}; set it to 'bfloat16' or 'float32'"
         )
@@ -262,7 +263,7 @@ def refuse_trained_norms(model: DeepLab, kept: list[nn.Module]) -> None:
         if isinstance(module, BATCH_NORMS) and id(module) not in frozen
     ]
     if names:
-        raise ValueError(
+        raise InputError(
             f"loss.msc_backward is 'sequential', which runs each scale twice, but the batch norm "
             f"{names[0]} trains; use a head without batch norms, or loss.msc_backward = 'joint'"
         )

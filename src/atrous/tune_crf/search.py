@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic_file import write_text
 from ..crf import DenseCRF
 from ..data import Dataset
+from ..errors import InputError
 from ..evaluation import check_classes
 from ..image_io import StrPath
 from ..metrics import bootstrap_gain, miou
 from ..predict import Segmenter
 from .grid import PAPER, Grid, Point
 from .tuning import Tuning
-from .work import Progress, Work, write_text
+from .work import Progress, Work
 
 PAPERS_IMAGES = 100  # that the paper's authors searched on
 
@@ -64,7 +66,7 @@ def tune(
         The best parameters and what they gain.
 
     Raises:
-        ValueError: If classes differ, there are too few images, `work` belongs to another search,
+        InputError: If classes differ, there are too few images, `work` belongs to another search,
             or saved scores do not fit.
         FileNotFoundError: If an image has no saved scores in `probabilities`.
 
@@ -142,7 +144,7 @@ def _draw(
     search = min(PAPERS_IMAGES, count // 2) if search is None else search
     report = count - search if report is None else report
     if search < 1 or report < 1 or search + report > count:
-        raise ValueError(
+        raise InputError(
             f"{search} images to search on and {report} to report on were asked for of {count}; "
             "both parts need at least one, and no image can be in both"
         )

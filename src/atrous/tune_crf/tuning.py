@@ -72,7 +72,7 @@ class Tuning:
         key = f"{self.dataset}{how}, {len(self.reported)} images apart from the CRF's search"
         return dataclasses.replace(
             entry,
-            crf=dataclasses.asdict(self.params),
+            crf=self.params,
             use_crf=self.helps,
             metrics=entry.metrics | {key: {name: round(v, 5) for name, v in scores.items()}},
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import closing
@@ -12,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ..atomic_file import write_text
 from ..crf import DenseCRF
 from ..data import Dataset
+from ..errors import InputError
 from ..image_io import write_probabilities
 from ..metrics import confusion_matrix, iou_counts, miou, trimap_confusions
 from ..metrics.confusion import Counts
@@ -62,7 +63,7 @@ class Work:
         except (ValueError, AttributeError):
             changed = ["unreadable settings"]
         if changed:
-            raise ValueError(
+            raise InputError(
                 f"{self.folder} belongs to another search ({', '.join(changed)} differ; see "
                 f"{path}); choose another folder, or delete this one"
             )
@@ -159,7 +160,7 @@ class Work:
         probabilities = read_scores(path, sample.image.shape[:2]).probabilities
         classes = self.dataset.label_set.num_classes
         if len(probabilities) != classes:
-            raise ValueError(
+            raise InputError(
                 f"{path} holds {len(probabilities)} classes, but {self.dataset.name} has {classes}"
             )
         if crf is not None:
@@ -190,9 +191,3 @@ def _read_points(path: Path) -> dict[Point, float]:
         write_text(path, whole)
     rows = [json.loads(line) for line in whole.splitlines()]
     return {(weight, xy_std, rgb_std): score for weight, xy_std, rgb_std, score in rows}
-
-
-def write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

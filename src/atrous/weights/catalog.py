@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import WeightsError
+from ..suggestions import did_you_mean
 from .checkpoint import read_entry
 from .entry import Entry
 
@@ -86,7 +87,7 @@ def list_weights() -> list[Entry]:
     """Entries that `load_model` takes by name: those in the package, then downloadable ones.
 
     Raises:
-        ValueError: If a file in the package is damaged.
+        WeightsError: If a file in the package is damaged.
     """
     bundled = [
         dataclasses.replace(read_entry(path), size_bytes=path.stat().st_size)
@@ -96,19 +97,17 @@ def list_weights() -> list[Entry]:
 
 
 def find(name: str) -> Entry:
-    """Look a name up in `list_weights()`.
+    """Look up downloadable weights.
 
     Raises:
-        ValueError: If there is none; near names are given.
+        WeightsError: If no weights have this name; the similar names are given.
     """
-    entries = {entry.name: entry for entry in list_weights()}
-    if name in entries:
-        return entries[name]
-    near = difflib.get_close_matches(name, entries, n=3, cutoff=0.4)
-    known = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(entries)}"
-    raise ValueError(
-        f"no weights are called {name!r}; {known if entries else 'none are installed'} "
-        "(a path ends in .safetensors)"
+    for entry in CATALOGUED:
+        if entry.name == name:
+            return entry
+    known = [*bundled_files(), *(entry.name for entry in CATALOGUED)]
+    raise WeightsError(
+        f"no weights are called {name!r}{did_you_mean(name, known)} (a path ends in .safetensors)"
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -16,7 +14,9 @@ from torch import Tensor
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
-from ..models import DeepLab, create_model
+from ..atomic_file import write_bytes
+from ..errors import WeightsError
+from ..models import DeepLab, NetworkOptions, build_network
 from .entry import Entry
 
 # The only metadata: safetensors writes several keys in random order, and equal weights shall be
@@ -43,20 +43,23 @@ def save_weights(
             variances of unscaled inputs pass float16's 65504.
 
     Raises:
-        ValueError: If the state does not fit `entry.options`, or a value is not finite in `dtype`.
+        WeightsError: If the state does not fit `entry.options`, or a value is not finite in
+            `dtype`.
         OSError: If the file cannot be written.
     """
     path = Path(path)
-    check_state(state, entry.options, source=f"the state for {path.name}")
+    check_state(empty_model(entry.options), state, source=f"the state for {path.name}")
     tensors: dict[str, Tensor] = {}
     for key, tensor in state.items():
         if key.endswith("num_batches_tracked"):
             continue
         stored = tensor.detach().cpu().to(dtype if tensor.ndim > 1 else torch.float32)
         if not bool(torch.isfinite(stored).all()):
-            raise ValueError(f"{key} holds values that are not finite in {dtype}; nothing written")
+            raise WeightsError(
+                f"{key} holds values that are not finite in {dtype}; nothing written"
+            )
         tensors[key] = stored.contiguous()
-    _write(path, save(tensors, {METADATA_KEY: entry.to_json()}))
+    write_bytes(path, save(tensors, {METADATA_KEY: entry.to_json()}))
 
 
 def read_weights(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Entry]:
@@ -67,7 +70,7 @@ def read_weights(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Entry]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged, no safetensors file, or one without an entry.
+        WeightsError: If it is damaged, no safetensors file, or one without an entry.
     """
     entry, tensors = _open(path, _tensors)
     return {key: tensor.to(torch.float32) for key, tensor in tensors.items()}, entry
@@ -78,21 +81,16 @@ def read_entry(path: str | PathLike[str]) -> Entry:
     return _open(path, lambda _: None)[0]
 
 
-def empty_model(options: Mapping[str, Any]) -> DeepLab:
-    """Build the network around undrawn memory, to be filled or compared with.
+def empty_model(options: NetworkOptions) -> DeepLab:
+    """Build the network around uninitialised memory, to be filled or compared with.
 
-    A tenth of `create_model`'s time, most of which goes into random numbers.
+    This takes a tenth of `create_model`'s time, most of which goes into random numbers.
 
     Raises:
-        ValueError: If `create_model` does not take the options.
+        InputError: If the options do not exist for this network.
     """
-    try:
-        with _WithoutDrawing():
-            return create_model(**options)
-    except TypeError as error:
-        raise ValueError(
-            f"create_model does not take the options {dict(options)}: {error}"
-        ) from None
+    with _WithoutDrawing():
+        return build_network(options)
 
 
 class _WithoutDrawing(TorchFunctionMode):
@@ -108,8 +106,8 @@ class _WithoutDrawing(TorchFunctionMode):
 
 
 def check_state(
+    model: DeepLab,
     state: Mapping[str, Tensor],
-    options: Mapping[str, Any],
     *,
     source: str,
     names: Mapping[str, str] | None = None,
@@ -118,16 +116,15 @@ def check_state(
     """Refuse a state dict that is not exactly the network's.
 
     Args:
+        model: The network, such as `empty_model` gives.
         state: Parameters and buffers; counts of seen batches may be missing.
-        options: Keyword arguments of `create_model`.
         source: What the error says does not fit, such as a file's name.
         names: What a parameter is called in the file, where that differs.
         unknown: Further names in the file that mean nothing to the network.
 
     Raises:
-        ValueError: Naming the first missing, unexpected and misshapen keys, with their number.
+        WeightsError: Naming the first missing, unexpected and misshapen keys, with their number.
     """
-    model = empty_model(options)
     needed = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
     given = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
     names = names or {}
@@ -141,8 +138,8 @@ def check_state(
     kinds = [("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen)]
     faults = [f"{len(keys)} {kind} ({_first(keys)})" for kind, keys in kinds if keys]
     if faults:
-        raise ValueError(
-            f"{source} does not fit {options['name']} with {options['num_classes']} classes: "
+        raise WeightsError(
+            f"{source} does not fit {model.options.name} with {model.num_classes} classes: "
             + "; ".join(faults)
         )
 
@@ -156,52 +153,24 @@ def _open(path: str | PathLike[str], read: Callable[[Any], Any]) -> tuple[Entry,
             text = (file.metadata() or {}).get(METADATA_KEY)
             content = read(file)
     except SafetensorError as error:
-        raise ValueError(
+        raise WeightsError(
             f"{path} is not a readable safetensors file ({error}); if it is damaged or cut short, "
             "fetch it again"
         ) from error
     if text is None:
-        raise ValueError(
+        raise WeightsError(
             f"{path} holds no entry ({METADATA_KEY} in its metadata), so its classes and "
             "preprocessing are unknown; use a file written by atrous"
         )
     try:
         return Entry.from_json(text), content
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
 
 
 def _tensors(file: Any) -> dict[str, Tensor]:
     names = file.keys()
     return {name: file.get_tensor(name) for name in names}
-
-
-def _write(path: Path, content: bytes) -> None:
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist; make it first")
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise OSError(f"{path} could not be written ({error.strerror or error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a renaming in a folder outlast a power cut, where the system lets folders be synced."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _shape(tensor: Tensor) -> str:

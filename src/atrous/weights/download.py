@@ -22,6 +22,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from ..errors import WeightsError
+
 TIMEOUT_S = 30.0
 ATTEMPTS = 5
 CHUNK_BYTES = 1 << 18
@@ -46,12 +48,12 @@ def parse_address(address: str) -> tuple[str, str]:
     """Part `https://…/net.safetensors#sha256=HEX` into the URL and the digest.
 
     Raises:
-        ValueError: If the digest is missing or not 64 hexadecimal digits.
+        WeightsError: If the digest is missing or not 64 hexadecimal digits.
     """
     url, _, fragment = address.partition("#")
     digest = fragment.removeprefix("sha256=").lower()
     if not fragment.startswith("sha256=") or not SHA256.fullmatch(digest):
-        raise ValueError(
+        raise WeightsError(
             f"{address} does not say which bytes to expect; append #sha256= and the file's 64 "
             "hexadecimal digits, as its publisher gives them"
         )
@@ -88,7 +90,7 @@ def fetch(
         progress: Told of every chunk; a bar on the terminal if left out.
 
     Raises:
-        ValueError: If the address is not allowed, or the bytes are not the expected ones.
+        WeightsError: If the address is not allowed, or the bytes are not the expected ones.
         ConnectionError: If the server cannot be reached, refuses, or breaks off again and again;
             says where to put the file by hand.
         OSError: If the cache cannot be written.
@@ -104,7 +106,7 @@ def fetch(
                 return target
     found = file_sha256(target)
     if found != sha256:
-        raise ValueError(
+        raise WeightsError(
             f"{target} has the sha256 {found}, needed {sha256}; delete it to download {url} again"
         )
     return target
@@ -114,14 +116,14 @@ def check_address(url: str) -> None:
     """Refuse everything but https, and http to this machine.
 
     Raises:
-        ValueError: If the address is of another kind.
+        WeightsError: If the address is of another kind.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme == "https" and parts.hostname:
         return
     if parts.scheme == "http" and _is_loopback(parts.hostname or ""):
         return
-    raise ValueError(f"{url} is not an https address; nothing else is downloaded")
+    raise WeightsError(f"{url} is not an https address; nothing else is downloaded")
 
 
 def file_sha256(path: Path) -> str:
@@ -172,7 +174,7 @@ def _download(url: str, target: Path, *, sha256: str, timeout_s: float, progress
             return
         partial.unlink()
         if not before:
-            raise ValueError(
+            raise WeightsError(
                 f"{url} holds other bytes than expected: its sha256 is {found}, needed {sha256}; "
                 "nothing was kept. Its publisher has replaced it, or something stands in between"
             )

@@ -7,6 +7,7 @@ import os
 from os import PathLike
 from pathlib import Path
 
+from ..errors import WeightsError
 from ..models import DeepLab
 from .catalog import Entry, bundled_files, find
 from .checkpoint import check_state, empty_model, read_weights
@@ -28,19 +29,19 @@ def load_model(weights: str | PathLike[str]) -> tuple[DeepLab, Entry]:
 
     Raises:
         FileNotFoundError: If a path does not exist.
-        ValueError: If no weights bear the name, the file is of another project or damaged, or its
+        WeightsError: If no weights bear the name, the file is of another project or damaged, or its
             tensors do not fit the network that its entry describes.
         ConnectionError: If a download fails.
     """
     path, published = _locate(weights)
     if path.suffix.lower() in FOREIGN_SUFFIXES and path.is_file():
-        raise ValueError(
+        raise WeightsError(
             f"{path} is not a safetensors file; first run: atrous convert {path} -o "
             f"{path.stem}.safetensors"
         )
     state, entry = read_weights(path)
-    check_state(state, entry.options, source=str(path))
     model = empty_model(entry.options)
+    check_state(model, state, source=str(path))
     model.load_state_dict(state, assign=True)
     if published is not None:
         entry = dataclasses.replace(
@@ -60,11 +61,18 @@ def _locate(weights: str | PathLike[str]) -> tuple[Path, Entry | None]:
             url, sha256 = parse_address(text)
             return fetch(url, sha256=sha256), None
         if not _looks_like_path(text):
-            entry = find(text)
-            if entry.url is not None and entry.sha256 is not None:
-                return fetch(entry.url, sha256=entry.sha256), entry
-            return bundled_files()[text], None
+            return _locate_name(text)
     return Path(text), None
+
+
+def _locate_name(name: str) -> tuple[Path, Entry | None]:
+    bundled = bundled_files()
+    if name in bundled:
+        return bundled[name], None
+    entry = find(name)
+    assert entry.url is not None
+    assert entry.sha256 is not None
+    return fetch(entry.url, sha256=entry.sha256), entry
 
 
 def _looks_like_path(text: str) -> bool:

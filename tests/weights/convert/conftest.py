@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from atrous.models import DeepLab
+from atrous.network_options import NetworkOptions
 from atrous.weights.checkpoint import empty_model
 from atrous.weights.convert import Conversion
 
@@ -20,7 +21,7 @@ def same_logits() -> SameLogits:
     """Assert that a conversion rebuilds the original network exactly."""
 
     def check(conversion: Conversion, original: DeepLab, image: Tensor) -> None:
-        model = empty_model(conversion.options)
+        model = empty_model(NetworkOptions(**conversion.options))
         model.load_state_dict(conversion.state, assign=True)
         with torch.no_grad():
             assert torch.equal(model.eval()(image), original(image))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from atrous.models import DeepLab, create_model
 from atrous.models.efficientnet_lite import STAGES
+from atrous.network_options import NetworkOptions
 from atrous.weights.checkpoint import empty_model
 from atrous.weights.convert import convert_weights, read_foreign
 
@@ -59,7 +60,7 @@ def test_torchvision_resnet_keeps_its_features(
     torch.save(state, tmp_path / "net.pth")
     conversion = read_foreign(tmp_path / "net.pth", num_classes=7)
     assert conversion.options == {"name": name, "head": "aspp", "num_classes": 7, **options}
-    model = empty_model(conversion.options)
+    model = empty_model(NetworkOptions(**conversion.options))
     model.load_state_dict(conversion.state, assign=True)
     with torch.no_grad():
         assert torch.equal(model.eval().backbone(image), original.backbone(image))
@@ -105,7 +106,7 @@ def test_lite_names_are_translated(tmp_path: Path, make_model: MakeModel, image:
     state = {lite_name(key): value for key, value in original.backbone.state_dict().items()}
     torch.save(state, tmp_path / "net.pth")
     conversion = read_foreign(tmp_path / "net.pth")
-    model = empty_model(conversion.options)
+    model = empty_model(NetworkOptions(**conversion.options))
     model.load_state_dict(conversion.state, assign=True)
     with torch.no_grad():
         assert torch.equal(model.eval().backbone(image), original.backbone(image))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from atrous.models import DeepLab
+from atrous.network_options import NetworkOptions
 from atrous.preprocess import Preprocess
 from atrous.weights.convert import Conversion, read_foreign
 
@@ -118,7 +119,7 @@ def test_resnet_with_aspp_is_the_same_network(
     assert conversion.preprocess == Preprocess("bgr", (104.008, 116.669, 122.675), (1, 1, 1))
     assert conversion.preprocess.padding == "mean_to_8k1"
     assert conversion.crf is not None
-    assert conversion.crf["bilateral_xy_std"] == 67
+    assert conversion.crf.bilateral_xy_std == 67
     assert not conversion.is_head_new
     assert conversion.notes == ()
 
@@ -142,7 +143,7 @@ def test_every_block_of_resnet101_has_its_place() -> None:
     from atrous.weights.checkpoint import empty_model
     from atrous.weights.convert.caffe import _resnet_keys
 
-    model = empty_model({"name": "deeplabv2_resnet101", "num_classes": 2})
+    model = empty_model(NetworkOptions(name="deeplabv2_resnet101", num_classes=2))
     keys = [key for key in model.state_dict() if not key.endswith("num_batches_tracked")]
     for key in keys:
         layer, index = resnet_blob(key, "fc1_voc12_c{branch}")
@@ -171,7 +172,7 @@ def test_vgg_largefov_is_the_same_network(
         "align_corners": True,
     }
     assert conversion.crf is not None
-    assert conversion.crf["spatial_xy_std"] == 2
+    assert conversion.crf.spatial_xy_std == 2
 
 
 def test_vgg_aspp_is_the_same_network(

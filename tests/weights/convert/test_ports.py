@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from atrous.models import DeepLab, create_model
+from atrous.network_options import NetworkOptions
 from atrous.weights.checkpoint import empty_model
 from atrous.weights.convert import Conversion, convert_weights, read_foreign
 
@@ -99,7 +100,7 @@ def test_kazuto1011_gives_the_reference_outputs(
         for key, value in reference.reference_state().items()
     }
     state, options = convert_weights(saved(tmp_path / "net.pth", state))
-    model = empty_model(options)
+    model = empty_model(NetworkOptions(**options))
     model.load_state_dict(state, assign=True)
     with torch.no_grad():
         logits = model.eval()(torch.from_numpy(reference.image(97, 129, 3, 1))).numpy()

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...errors import WeightsError
 from ...models.heads import ASPP_RATES
 from .caffe_file import read_caffemodel
 from .conversion import (
@@ -46,7 +47,7 @@ def read(path: Path, *, rates: Sequence[int] | None, num_classes: int | None) ->
     """Convert a .caffemodel file.
 
     Raises:
-        ValueError: If it is damaged, or its layers are not those of a DeepLab network.
+        WeightsError: If it is damaged, or its layers are not those of a DeepLab network.
     """
     layers = read_caffemodel(path, skip=SCALE_COPIES)
     if "conv1" in layers and "bn_conv1" in layers:
@@ -56,7 +57,7 @@ def read(path: Path, *, rates: Sequence[int] | None, num_classes: int | None) ->
         renamed, options = _vgg(layers, rates=rates, source=str(path))
         layout, crf = f"{LAYOUT}, VGG-16", VGG_CRF
     else:
-        raise ValueError(
+        raise WeightsError(
             f"{path} has the layers {', '.join([*layers][:6])} …; understood are DeepLab's ResNet "
             "(conv1, bn_conv1, res2a_branch1, …) and VGG-16 (conv1_1, …, fc6, …)"
         )

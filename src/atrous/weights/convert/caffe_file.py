@@ -15,6 +15,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from ...errors import WeightsError
+
 _FIELD = descriptor_pb2.FieldDescriptorProto
 
 # message -> (field, number, type, is repeated); the old format's layers are V1Layer.
@@ -83,12 +85,12 @@ def read_caffemodel(
         Layer name -> its blobs, float32, in the file's order and shape.
 
     Raises:
-        ValueError: If it is no such file, or damaged.
+        WeightsError: If it is no such file, or damaged.
     """
     try:
         net = net_message().FromString(path.read_bytes())
     except DecodeError as error:
-        raise ValueError(
+        raise WeightsError(
             f"{path} is not a readable .caffemodel file ({error}); a .prototxt describes a network "
             "but holds no weights"
         ) from error
@@ -100,7 +102,7 @@ def read_caffemodel(
                 for index, blob in enumerate(layer.blobs)
             ]
     if not layers:
-        raise ValueError(f"{path} holds no layer with weights; give a .caffemodel file")
+        raise WeightsError(f"{path} holds no layer with weights; give a .caffemodel file")
     return layers
 
 
@@ -110,5 +112,7 @@ def _array(blob: Any, *, where: str) -> NDArray[np.float32]:
         shape = (blob.num, blob.channels, blob.height, blob.width)
     values = np.array(blob.data or blob.double_data, dtype=np.float32)
     if min(shape, default=1) < 0 or math.prod(shape) != values.size:
-        raise ValueError(f"{where} has {values.size} numbers for the shape {shape}; it is damaged")
+        raise WeightsError(
+            f"{where} has {values.size} numbers for the shape {shape}; it is damaged"
+        )
     return values.reshape(shape)

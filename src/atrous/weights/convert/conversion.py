@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...models import create_model
+from ...crf import CRFParams
+from ...errors import WeightsError
+from ...models import NetworkOptions, create_model
 from ...preprocess import Preprocess
-from ..checkpoint import check_state
+from ..checkpoint import check_state, empty_model
 
 DEFAULT_CLASSES = 21  # of a new head, where nobody says otherwise: PASCAL VOC's
 HEAD_SEED = 0
@@ -27,20 +29,13 @@ TORCHVISION_INPUT = Preprocess(
 LITE_INPUT = Preprocess(channel_order="rgb", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
 
 
-def _crf(spatial: tuple[float, float], bilateral: tuple[float, float, float]) -> dict[str, float]:
-    return {
-        "iterations": 10,
-        "spatial_weight": spatial[0],
-        "spatial_xy_std": spatial[1],
-        "bilateral_weight": bilateral[0],
-        "bilateral_xy_std": bilateral[1],
-        "bilateral_rgb_std": bilateral[2],
-    }
-
-
 # Released with the paper's networks, tuned on PASCAL VOC.
-RESNET_CRF = _crf((3, 1), (4, 67, 3))
-VGG_CRF = _crf((2, 2), (4, 65, 3))
+RESNET_CRF = CRFParams(
+    spatial_weight=3, spatial_xy_std=1, bilateral_weight=4, bilateral_xy_std=67, bilateral_rgb_std=3
+)
+VGG_CRF = CRFParams(
+    spatial_weight=2, spatial_xy_std=2, bilateral_weight=4, bilateral_xy_std=65, bilateral_rgb_std=3
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ class Conversion:
     preprocess: Preprocess
     layout: str
     notes: tuple[str, ...]
-    crf: dict[str, float] | None
+    crf: CRFParams | None
     is_head_new: bool
 
 
@@ -112,7 +107,7 @@ def finish(
     source: str,
     layout: str,
     preprocess: Preprocess,
-    crf: dict[str, float] | None,
+    crf: CRFParams | None,
     num_classes: int | None,
 ) -> Conversion:
     """Add the class count and, to a bare backbone, a head; check that the state fits.
@@ -127,12 +122,12 @@ def finish(
         num_classes: What the caller asks for; None takes the file's.
 
     Raises:
-        ValueError: If keys are missing, unexpected or misshapen, or the class count is another one.
+        WeightsError: If keys are missing, unexpected or misshapen, or the class count differs.
     """
     found = class_count(renamed)
     is_head_new = found is None
     if found is not None and num_classes is not None and found != num_classes:
-        raise ValueError(f"{source} scores {found} classes, but {num_classes} are asked for")
+        raise WeightsError(f"{source} scores {found} classes, but {num_classes} are asked for")
     options = {**options, "num_classes": found or num_classes or DEFAULT_CLASSES}
     state = dict(renamed.tensors)
     notes = list(renamed.notes)
@@ -142,7 +137,10 @@ def finish(
             f"the file is a bare backbone: the head for {options['num_classes']} classes is new "
             "and must be trained"
         )
-    check_state(state, options, source=source, names=renamed.names, unknown=renamed.unknown)
+    network = NetworkOptions(**options)
+    check_state(
+        empty_model(network), state, source=source, names=renamed.names, unknown=renamed.unknown
+    )
     return Conversion(
         state=state,
         options=options,

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...errors import WeightsError
 from .conversion import Renamed, rename
 from .resnet import RESNET_PART, head_options, network_name
 
@@ -95,7 +96,7 @@ def _auxiliary(state: State, *, source: str) -> list[str]:
     names = [name for name in state if name.startswith("layer5.")]
     for name in names:
         if state[name].ndim == 4 and state[name].shape[1] != AUXILIARY_CHANNELS:
-            raise ValueError(
+            raise WeightsError(
                 f"{source}: {name} reads {state[name].shape[1]} channels, but beside a layer6 an "
                 f"auxiliary head on res4 ({AUXILIARY_CHANNELS}) is expected; two heads on the last "
                 "stage are another network"

@@ -9,6 +9,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from ...errors import WeightsError
+
 WRAPPERS = ("state_dict", "model")  # keys under which training scripts put the state dict
 DATA_PARALLEL = "module."
 FIRST_BYTES = (b"PK\x03\x04", b"\x80\x02")  # of torch's zip files, and of the pickles before them
@@ -30,8 +32,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         Name -> tensor on the CPU, without the `module.` that DataParallel puts in front.
 
     Raises:
-        ValueError: If it is damaged, holds anything but tensors (whole modules, code), or no state
-            dict.
+        WeightsError: If it is damaged, or holds anything but a state dict of tensors (whole
+            modules, code).
     """
     content = _load(path)
     while isinstance(content, dict):
@@ -40,11 +42,13 @@ def read_state(path: Path) -> dict[str, Tensor]:
             break
         content = inside[0]
     if not isinstance(content, dict) or not content:
-        raise ValueError(f"{path} holds {type(content).__name__}, needed a state dict with tensors")
+        raise WeightsError(
+            f"{path} holds {type(content).__name__}, needed a state dict with tensors"
+        )
     state = cast("dict[Any, Any]", content)
     strange = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
     if strange:
-        raise ValueError(
+        raise WeightsError(
             f"{path} holds {len(strange)} values that are no tensors ({', '.join(strange[:4])}); "
             "save the model's state_dict() alone, or under the key 'state_dict'"
         )
@@ -58,11 +62,11 @@ def _load(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(
+        raise WeightsError(
             f"{path} is damaged or holds more than tensors, and loading it could run code, so it "
             "is refused; save the model's state_dict() with a program that you trust"
         ) from error
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise ValueError(
+        raise WeightsError(
             f"{path} is not a readable .pth file; it may be cut short: {error}"
         ) from error

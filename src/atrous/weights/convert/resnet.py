@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from ...errors import WeightsError
 from ...models.heads import ASPP_RATES
 from .conversion import Renamed, branch_weights
 
@@ -24,7 +25,7 @@ def network_name(renamed: Renamed, *, source: str) -> str:
     """Tell the network by its blocks.
 
     Raises:
-        ValueError: If there is no such network here.
+        WeightsError: If there is no such network here.
     """
     depths = [0, 0, 0, 0]
     for key in renamed.tensors:
@@ -34,7 +35,7 @@ def network_name(renamed: Renamed, *, source: str) -> str:
     name = NETWORKS.get(((depths[0], depths[1], depths[2], depths[3]), has_bottlenecks))
     if name is None:
         kind = "bottleneck" if has_bottlenecks else "basic"
-        raise ValueError(
+        raise WeightsError(
             f"{source} is a ResNet of {'/'.join(map(str, depths))} {kind} blocks; "
             "understood are ResNet-18, 50 and 101"
         )
@@ -50,7 +51,7 @@ def head_options(renamed: Renamed, *, rates: Sequence[int] | None, source: str) 
         source: The file, for errors.
 
     Raises:
-        ValueError: If `rates` do not match the branches, or are needed and missing.
+        WeightsError: If `rates` do not match the branches, or are needed and missing.
     """
     filters = branch_weights(renamed)
     branches = len(filters)
@@ -59,14 +60,14 @@ def head_options(renamed: Renamed, *, rates: Sequence[int] | None, source: str) 
     is_pointwise = filters[0].shape[-1] == 1
     if is_pointwise and branches == 1:
         if rates is not None:
-            raise ValueError(
+            raise WeightsError(
                 f"{source} has a 1x1 head without atrous branches; leave the rates out"
             )
         return {"head": "conv1x1"}
     if branches == 1:
         return {"head": "largefov", "atrous_rates": checked_rates(rates or (12,), 1, source=source)}
     if rates is None and branches != len(ASPP_RATES):
-        raise ValueError(
+        raise WeightsError(
             f"{source} has {branches} atrous branches and nothing that tells their rates; give them"
         )
     rates = checked_rates(rates or ASPP_RATES, branches, source=source)
@@ -76,7 +77,7 @@ def head_options(renamed: Renamed, *, rates: Sequence[int] | None, source: str) 
 def checked_rates(rates: Sequence[int], branches: int, *, source: str) -> tuple[int, ...]:
     """Refuse rates that are not one for each branch."""
     if len(rates) != branches:
-        raise ValueError(
+        raise WeightsError(
             f"{source} has {branches} atrous branches but {len(rates)} rates were given "
             f"({', '.join(map(str, rates))}); give one for each"
         )
