@@ -105,12 +105,14 @@ def test_recipe_reference_has_every_key_with_type_default_and_meaning(hooks: Mod
         (line,) = re.findall(rf"^`{re.escape(key)}`\n:   (.+)$", text, re.MULTILINE)
         assert re.match(r"\*[^*]+\*, (required|not set by default|default `.+?`)\. \S+", line), key
     assert '`"sgd"` or `"adamw"`' in text
+    assert "*list of 2 whole numbers*, default `[321, 321]`." in text
 
 
 @pytest.mark.parametrize(
     ("path", "link", "expected"),
     [
         ("crf.md", "[a](../benchmarks/results/crf.json)", "a (`benchmarks/results/crf.json`)"),
+        ("crf.md", "[recipes/](../recipes)", "`recipes`"),
         ("crf.md", "[`data/base.py`](../src/data/base.py)", "`src/data/base.py`"),
         (
             "crf.md",

@@ -78,7 +78,7 @@ def rewrite_links(markdown: str, path: str, *, repository: str | None) -> str:
             return f"[{text}]({PurePosixPath(os.path.relpath(inside, here)).as_posix()}{anchor})"
         if repository:
             return f"[{text}]({repository.rstrip('/')}/blob/main/{full}{anchor})"
-        return f"`{full}`" if full.endswith(text.strip("`")) else f"{text} (`{full}`)"
+        return f"`{full}`" if full.endswith(text.strip("`/")) else f"{text} (`{full}`)"
 
     return LINK_OR_CODE.sub(rewrite, markdown)
 
@@ -147,10 +147,9 @@ def describe_type(hint: Any) -> str:
         return " or ".join(describe_type(a) for a in arguments if a is not types.NoneType)
     if origin is typing.Literal:
         return " or ".join(f"`{json.dumps(a)}`" for a in arguments)
-    if origin is tuple and arguments[-1] is Ellipsis:
-        return f"list: {describe_type(arguments[0])} per item"
     if origin is tuple:
-        return f"list of {len(arguments)}: {describe_type(arguments[0])} per item"
+        count = "" if arguments[-1] is Ellipsis else f"{len(arguments)} "
+        return f"list of {count}{describe_type(arguments[0])}s"
     return {bool: "true or false", int: "whole number", float: "number", str: "text"}[hint]
 
 
