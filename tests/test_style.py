@@ -27,13 +27,3 @@ def test_lint_is_clean(root: Path) -> None:
 
 def test_format_is_ruffs(root: Path) -> None:
     check(["ruff", "format", "--check", "--no-cache"], root)
-
-
-def test_files_stay_under_400_lines(root: Path) -> None:
-    long = {
-        str(path.relative_to(root)): lines
-        for folder in ("src", "tests")
-        for path in (root / folder).rglob("*.py")
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) >= 400
-    }
-    assert not long, f"split these: {long}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .weights import list_weights, load_model
     from .weights.convert import convert_weights
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AtrousError",

@@ -2,18 +2,24 @@
 
 `except atrous.AtrousError` catches all of them. Each is also the built-in error that says the same,
 so that `except ValueError` works as well. The command line prints them on one line; any other
-exception is a bug and shows its traceback.
+exception is a bug and shows its traceback. The CRF's package holds the base classes, because it is
+installed without this one as well.
 """
 
 from __future__ import annotations
 
+from atrous_crf.errors import AtrousError, InputError, MissingPackageError
 
-class AtrousError(Exception):
-    """Base class of every error that atrous raises for a cause outside its code."""
-
-
-class InputError(AtrousError, ValueError):
-    """An argument, option or value cannot be used."""
+__all__ = [
+    "EXPECTED_ERRORS",
+    "AtrousError",
+    "DataError",
+    "InputError",
+    "MissingPackageError",
+    "OutOfMemoryError",
+    "TrainingError",
+    "WeightsError",
+]
 
 
 class DataError(InputError):
@@ -26,10 +32,6 @@ class WeightsError(InputError):
 
 class TrainingError(AtrousError, FloatingPointError):
     """Training produced values that are not finite."""
-
-
-class MissingPackageError(AtrousError, ImportError):
-    """An optional package is needed and not installed."""
 
 
 class OutOfMemoryError(AtrousError, MemoryError):

@@ -199,8 +199,8 @@ ONES = np.ones(SHAPE, np.float32)
         ("text", {}, "holds ndarray; save an array|scores have shape|holds str"),
         ({"a": ONES, "b": ONES}, {}, "holds 'a', 'b'; name the scores `probabilities`"),
         ({3: draw()[0]}, {}, "have no background; give background="),
-        ({"keys": [1], "cam": draw()}, {"background": 1}, r"keys are \[1\] for 3 maps"),
-        ({"keys": [1, 2, 1], "cam": draw()}, {"background": 1}, r"keys are \[1, 2, 1\] for 3 maps"),
+        ({"keys": [1], "cam": draw()}, {"background": 1}, r"keys have shape \(1,\) for 3 maps"),
+        ({"keys": [1, 2, 1], "cam": draw()}, {"background": 1}, r"keys are \[1, 2, 1\]; num"),
         ({"keys": [-1, 2, 1], "cam": draw()}, {"background": 1}, r"keys are \[-1, 2, 1\]"),
         ({"keys": [0.5, 2, 1], "cam": draw()}, {"background": 1}, r"keys are \[0.5, 2.0, 1.0\]"),
         ({1: ONES[0], 2: ONES[0, :2]}, {"background": 1}, "maps of its classes differ in size"),
@@ -230,6 +230,13 @@ def test_other_content_is_refused(tmp_path: Path, content: Any, options: Any, sa
 def test_npz_files_of_other_types_are_refused(tmp_path: Path, content: Any, says: str) -> None:
     with pytest.raises(ValueError, match=rf"a\.npz: {says}"):
         read_scores(save(tmp_path / "a.npz", content), background=1)
+
+
+def test_arrays_that_claim_a_huge_shape_are_not_printed(tmp_path: Path) -> None:
+    keys = np.zeros((2**40, 0), int)
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(ValueError, match=r"keys have shape \(1099511627776, 0\) for 3 maps"):
+            read_scores(save(tmp_path / name, {"keys": keys, "cam": draw()}), background=1)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

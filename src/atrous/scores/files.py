@@ -131,7 +131,7 @@ def _load_npy(file: IO[bytes], size: int) -> Any:
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read_header(file)
     if dtype.hasobject:
-        return read_pickled(cast("Any", file))
+        return read_pickled(cast("Any", file), size)
     # numpy takes True for 1 and -1 for "all there is".
     if any(isinstance(n, bool) or n < 0 for n in shape) or math.prod(shape) * dtype.itemsize > size:
         raise DataError(f"damaged or cut short: {size} bytes for an array of shape {shape}")
@@ -200,14 +200,17 @@ def _classes(keys: Any, count: int) -> list[int]:
     numbers = np.asarray(keys)
     if numbers.size == 0:
         numbers = np.zeros(numbers.shape, int)
+    if numbers.shape != (count,):  # not printed: a shape can claim any length beside a 0
+        raise DataError(
+            f"keys have shape {numbers.shape} for {count} maps; give each map one class"
+        )
     if (
-        numbers.shape != (count,)
-        or numbers.dtype.kind not in "ui"
+        numbers.dtype.kind not in "ui"
         or len(set(numbers.tolist())) < count
         or numbers.min(initial=0) < 0
         or numbers.max(initial=0) >= 65535
     ):
-        raise DataError(f"keys are {numbers.tolist()} for {count} maps; give each map one class")
+        raise DataError(f"keys are {numbers.tolist()}; number the classes 0-65534, each once")
     return numbers.tolist()
 
 

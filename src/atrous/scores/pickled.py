@@ -1,282 +1,231 @@
-"""Reads the pickles inside .npy files without doing what they ask for.
+"""Read the pickles inside .npy files without running them.
 
-numpy pickles a dictionary that it is given to save, and a pickle may call any function that it
-names. Here the few names that arrays, numbers and torch's tensors need stand for records of what
-the file gave them, any other name is refused, and arrays are built from the records by code that
-checks every length. The hooks of numpy and torch that do this elsewhere trust their input and are
-never called.
+numpy pickles a dictionary that it is asked to save, and a pickle can call any function that it
+names. This reader puts functions of its own in the place of the few that numbers, numpy arrays and
+torch tensors need, and refuses every other name. File size, opcodes and copied bytes are limited.
 """
 
 from __future__ import annotations
 
+import functools
 import io
+import itertools
 import math
 import pickle
-import struct
-from typing import Any, BinaryIO, ClassVar
+from collections.abc import Iterator
+from typing import Any, BinaryIO, ClassVar, NoReturn, cast
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from ..errors import DataError
 
 NUMBERS = "biuf"  # kinds of dtypes
-STORAGES = {
-    "BoolStorage": "?",
-    "ByteStorage": "u1",
-    "CharStorage": "i1",
-    "ShortStorage": "<i2",
-    "IntStorage": "<i4",
-    "LongStorage": "<i8",
-    "HalfStorage": "<f2",
-    "FloatStorage": "<f4",
-    "DoubleStorage": "<f8",
+MAX_BYTES = 2**30
+MAX_OPCODES = 100_000  # a dictionary of 100 tensors takes 12,000
+TORCH_DTYPES = {
+    "torch.BoolStorage": "b1",
+    "torch.ByteStorage": "u1",
+    "torch.CharStorage": "i1",
+    "torch.ShortStorage": "i2",
+    "torch.IntStorage": "i4",
+    "torch.LongStorage": "i8",
+    "torch.HalfStorage": "f2",
+    "torch.FloatStorage": "f4",
+    "torch.DoubleStorage": "f8",
 }
-# What pickle and the building of records raise on damaged bytes.
-_DAMAGE = (
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-    ArithmeticError,
-    AssertionError,
-    RuntimeError,
-    MemoryError,
-    struct.error,
+DTYPES = frozenset((*TORCH_DTYPES.values(), "u2", "u4", "u8", "O8"))  # O8: Python objects
+# Sets hash any value, DUP repeats any value, BYTEARRAY8 reserves any length, and the others call
+# or look up objects. numpy and torch write none of them.
+_REFUSED_OPCODES = (
+    *(pickle.EMPTY_SET, pickle.FROZENSET, pickle.DUP, pickle.BYTEARRAY8, pickle.INST, pickle.OBJ),
+    *(pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.EXT1, pickle.EXT2, pickle.EXT4),
 )
 
 
-def read_pickled(file: BinaryIO) -> Any:
-    """Read one pickle that holds nothing but arrays, containers, text and numbers.
+def read_pickled(file: BinaryIO, size: int) -> Any:
+    """Read one pickle of arrays, containers, text and numbers.
 
     Args:
-        file: Open where the pickle begins.
+        file: Open at the start of the pickle.
+        size: Bytes of the whole file.
 
     Returns:
-        dict, list and tuple as they are; arrays and torch's tensors as numpy arrays; an array of
+        dict, list and tuple as they are; arrays and torch tensors as numpy arrays; an array of
         objects as the object, or as a list of them.
 
     Raises:
-        DataError: If the pickle names anything else, which is not called, or is damaged.
+        DataError: If the pickle is damaged or too large, or names anything else (which is never
+            called).
     """
+    if size > MAX_BYTES:
+        raise DataError(
+            f"a pickle of {size:,} bytes, above the limit of {MAX_BYTES:,}; save a .npz file"
+        )
     try:
-        return _build(_Unpickler(file, encoding="latin1").load(), {})
-    except _ForbiddenError as error:
+        return _Unpickler(io.BytesIO(file.read(size)), itertools.count(1)).load()
+    except _RefusedError as error:
         raise DataError(str(error)) from error
-    except _DAMAGE as error:
-        raise DataError(f"damaged or cut short: {error}") from error
+    except Exception as error:  # pickle documents that damaged bytes may raise anything
+        raise DataError(f"damaged or cut short: {str(error)[:200]}") from error
 
 
-class _ForbiddenError(pickle.UnpicklingError):
-    """A name that is not needed to hold numbers."""
+class _RefusedError(Exception):
+    """A pickle holds something that scores do not need."""
 
 
-class _Record:
-    """What a pickle gave to a name: arguments, and a state where there is one."""
-
-    __slots__ = ("given", "state")
-    given: tuple[Any, ...]
-    state: Any
-
-    def __new__(cls, *given: Any) -> _Record:
-        self = super().__new__(cls)
-        self.given, self.state = given, None
-        return self
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def build(self, built: dict[int, Any]) -> Any:
-        raise DataError("a type stands where a value belongs")
+def _refuse(what: str) -> NoReturn:
+    raise _RefusedError(f"a pickle in it {what}; save numpy arrays, or a dict of them")
 
 
-class _Text(_Record):
-    """Bytes, as protocols before 3 write them: text that is to be encoded as latin-1."""
-
-    def build(self, built: dict[int, Any]) -> bytes:
-        return _to_bytes(self.given[0])
+_PythonUnpickler: Any = pickle._Unpickler  # pyright: ignore[reportPrivateUsage]
 
 
-class _Dtype(_Record):
-    """A numpy dtype: its code, and a state that begins with version and byte order."""
+class _Unpickler(_PythonUnpickler):
+    """An unpickler that calls its own methods only.
 
-    def build(self, built: dict[int, Any]) -> np.dtype[Any]:
-        code = self.given[0] if isinstance(self.given[0], str) else "V"
-        dtype = np.dtype(code)
-        if dtype.kind not in f"{NUMBERS}O":
-            raise DataError(f"arrays of {code!r} are not read here, numbers are")
-        return dtype.newbyteorder(">") if self.state and self.state[1] == ">" else dtype
-
-
-class _Array(_Record):
-    """A numpy array: its state is version, shape, dtype, Fortran order, content."""
-
-    def build(self, built: dict[int, Any]) -> Any:
-        _, shape, dtype, is_fortran, content = self.state
-        dtype, content = _build(dtype, built), _build(content, built)
-        if dtype.kind == "O":
-            return content[0] if shape == () else list(content)
-        data, shape = _to_bytes(content), _whole(shape)
-        if len(data) != math.prod(shape) * dtype.itemsize:
-            raise DataError(f"{len(data)} bytes for an array of shape {shape} and type {dtype}")
-        return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
-
-
-class _Scalar(_Record):
-    """A numpy number: dtype and content."""
-
-    def build(self, built: dict[int, Any]) -> Any:
-        dtype, content = (_build(value, built) for value in self.given)
-        if not isinstance(dtype, np.dtype):
-            raise DataError("a number without a type")
-        return np.frombuffer(_to_bytes(content), dtype, 1)[0].item()
-
-
-class _Storage(_Record):
-    """The memory of a torch tensor: what torch.save wrote before it wrote zip files.
-
-    Five pickles (a magic number, version, machine, description, keys), the number of elements, and
-    the elements.
+    It extends the pure-Python unpickler: the one in C allocates memory for any memo index, and
+    hashes any dictionary key, which takes exponential time for tuples of repeated tuples.
     """
 
-    def build(self, built: dict[int, Any]) -> NDArray[Any]:
-        file = io.BytesIO(_to_bytes(self.given[0]))
-        *_, description, _ = (_Unpickler(file).load() for _ in range(5))
-        if description[1] not in STORAGES.values():
-            raise DataError("a storage without a type")
-        dtype = np.dtype(description[1])
-        count = int.from_bytes(file.read(8), "little")
-        return np.frombuffer(file.read(), dtype, count)
-
-
-class _Tensor(_Record):
-    """A torch tensor: storage, offset, size, stride, and what only training needs."""
-
-    def build(self, built: dict[int, Any]) -> NDArray[Any]:
-        storage, offset, size, stride = (_build(value, built) for value in self.given[:4])
-        if min(_whole((offset, *size, *stride))) < 0:
-            raise DataError(f"a tensor of size {size} with strides {stride} from {offset}")
-        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-        if 0 in size:
-            return np.zeros(size, storage.dtype)
-        if last >= len(storage) or math.prod(size) > len(storage):
-            raise DataError(f"a tensor of size {size} in a memory of {len(storage)}")
-        steps = [step * storage.itemsize for step in stride]
-        return as_strided(storage[offset:], size, steps, writeable=False).copy()
-
-
-def _dict(pairs: Any = ()) -> dict[Any, Any]:
-    return {_key(key): value for key, value in pairs}
-
-
-_NAMES: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): _Record,
-    ("numpy", "dtype"): _Dtype,
-    **{
-        (f"numpy.{core}.multiarray", name): record
-        for core in ("core", "_core")  # of numpy 1 and numpy 2
-        for name, record in (("_reconstruct", _Array), ("scalar", _Scalar))
-    },
-    ("_codecs", "encode"): _Text,
-    ("collections", "OrderedDict"): _dict,
-    ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
-    ("torch.storage", "_load_from_bytes"): _Storage,
-    **{("torch", name): dtype for name, dtype in STORAGES.items()},
-}
-
-
-_InPython: Any = pickle._Unpickler  # pyright: ignore[reportPrivateUsage]
-
-
-class _Unpickler(_InPython):
-    """The one of the standard library that is written in Python: its steps can be looked at.
-
-    The one in C reserves room for any number of objects that a file claims to hold, and hashes any
-    key; a tuple of doubled tuples takes for ever.
-    """
+    def __init__(self, file: io.BytesIO, opcodes: Iterator[int]) -> None:
+        super().__init__(file, encoding="latin1")
+        self.opcodes = opcodes  # counts them, in nested pickles as well
+        self.copied = 0  # bytes
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
-        """Give the record that stands for a name."""
-        if (module_name, global_name) not in _NAMES:
-            raise _ForbiddenError(
-                f"a pickle in it asks for {module_name}.{global_name}, which is not run here; save "
-                "numpy arrays, or a dict of them"
-            )
-        return _NAMES[module_name, global_name]
+        """Return this reader's replacement of a function, or the dtype of a torch storage."""
+        name = f"{module_name}.{global_name}"
+        replacement = self.replacements.get(name.replace("numpy._core.", "numpy.core."))
+        if replacement is None:
+            _refuse(f"asks for {ascii(name[:99])[1:-1]}, which is not run here")
+        return replacement if isinstance(replacement, str) else functools.partial(replacement, self)
 
     def persistent_load(self, pid: Any) -> Any:
-        """Give the description of a torch storage as it stands."""
+        """Return the description of a torch storage unchanged."""
         return pid
 
-    def _check_keys(self) -> None:
-        """Look at what is to become the items of a dictionary, keys and values by turns."""
-        for key in self.stack[::2]:
-            _key(key)
-
-    def load_setitem(self) -> None:
-        _key(self.stack[-2])
-        super().load_setitem()
-
-    def load_setitems(self) -> None:
-        self._check_keys()
-        super().load_setitems()
-
-    def load_dict(self) -> None:
-        self._check_keys()
-        super().load_dict()
-
-    def refuse_set(self) -> None:
-        raise _ForbiddenError("a pickle in it holds a set; save numpy arrays, or a dict of them")
+    def run_opcode(self, code: bytes) -> None:
+        """Run an opcode whose cost is bounded."""
+        if next(self.opcodes) > MAX_OPCODES:
+            _refuse("holds too many objects")
+        if code in _REFUSED_OPCODES:
+            _refuse("holds a set or an object")
+        if code == pickle.REDUCE and not isinstance(self.stack[-1], tuple):
+            _refuse("calls a function without a tuple of arguments")
+        if code == pickle.BUILD:
+            self.set_state(self.stack.pop())
+        elif code == pickle.SETITEM:
+            items = [self.stack.pop(), self.stack.pop()]
+            self.set_items(items[::-1])
+        elif code in (pickle.SETITEMS, pickle.DICT):
+            items = self.pop_mark()
+            if code == pickle.DICT:
+                self.append({})
+            self.set_items(items)
+        else:
+            _PythonUnpickler.dispatch[code[0]](self)
 
     dispatch: ClassVar = {
-        **_InPython.dispatch,
-        pickle.SETITEM[0]: load_setitem,
-        pickle.SETITEMS[0]: load_setitems,
-        pickle.DICT[0]: load_dict,
-        pickle.EMPTY_SET[0]: refuse_set,
-        pickle.FROZENSET[0]: refuse_set,
+        code: lambda self, code=bytes([code]): self.run_opcode(code)
+        for code in _PythonUnpickler.dispatch
+    }
+
+    def set_items(self, items: list[Any]) -> None:
+        """Put keys and values, by turns, into the dictionary on top of the stack."""
+        if not isinstance(self.stack[-1], dict):
+            _refuse("changes an object")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            is_number = isinstance(key, float) or (isinstance(key, int) and abs(key) < 2**64)
+            if not is_number and not isinstance(key, (str, bytes)):
+                _refuse(f"has a {type(key).__name__} as a key of a dictionary")
+            self.stack[-1][key] = value
+
+    def set_state(self, state: Any) -> None:
+        """Fill in the array or dtype on top of the stack; nothing else has a state."""
+        target: Any = self.stack[-1]
+        if isinstance(target, np.dtype):
+            if state[1] == ">":
+                cast("Any", target).__setstate__((3, ">", None, None, None, -1, -1, 0))
+            return
+        if not isinstance(target, np.ndarray):
+            _refuse("changes an object")
+        _, shape, dtype, is_fortran, content = state
+        if not isinstance(dtype, np.dtype):
+            raise DataError("an array without a dtype")
+        if dtype.kind == "O":
+            if len(self.stack) > 1 or self.metastack or not isinstance(content, list):
+                _refuse("holds an array of objects inside another object")
+            self.stack[-1] = content if shape else content[0]
+            return
+        data, shape = self.to_bytes(content), _check_sizes(shape)
+        if len(data) != math.prod(shape) * dtype.itemsize:
+            raise DataError(f"{len(data)} bytes for an array of shape {shape} and dtype {dtype}")
+        cast("Any", target).__setstate__((1, shape, dtype, bool(is_fortran), data))
+
+    def to_bytes(self, content: Any, *_: Any) -> bytes:
+        """Return bytes, which protocols before 3 write as latin-1 text."""
+        if not isinstance(content, (str, bytes)):
+            raise DataError(f"{type(content).__name__} instead of bytes")
+        self.copied += len(content)
+        if self.copied > 2 * MAX_BYTES:
+            _refuse("repeats too many bytes")
+        return content if isinstance(content, bytes) else content.encode("latin1")
+
+    def to_dtype(self, code: Any, *_: Any) -> np.dtype[Any]:
+        if not isinstance(code, str) or code not in DTYPES:
+            name = ascii(code[:20]) if isinstance(code, str) else type(code).__name__
+            raise DataError(f"arrays of {name} are not read here; save numbers")
+        return np.dtype(code, copy=True)  # a copy, because `set_state` changes it
+
+    def to_number(self, dtype: Any, content: Any) -> Any:
+        if not isinstance(dtype, np.dtype) or dtype.kind == "O":
+            raise DataError("a number without a dtype of numbers")
+        return np.frombuffer(self.to_bytes(content), dtype, 1)[0].item()
+
+    def to_storage(self, content: Any) -> tuple[str, bytes, int]:
+        """Return dtype, bytes and offset of the elements in what torch.save wrote before zip files.
+
+        That is five pickles (a magic number, version, machine, description, keys), the number of
+        elements, and the elements.
+        """
+        file = io.BytesIO(content[:4096])  # the pickles take less than 1,000 bytes
+        *_, description, _ = (_Unpickler(file, self.opcodes).load() for _ in range(5))
+        return description[1], content, file.tell() + 8
+
+    def to_tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> NDArray[Any]:
+        code, content, start = storage
+        dtype = self.to_dtype(code)
+        if not isinstance(content, bytes) or dtype.kind == "O":
+            raise DataError("a tensor without a storage of numbers")
+        start, offset = _check_sizes((start, offset))
+        size, stride = _check_sizes(size), _check_sizes(stride)
+        count = (len(content) - start) // dtype.itemsize
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        if 0 in size:
+            return np.empty(size, dtype)
+        if last >= count or math.prod(size) > count:
+            raise DataError(f"a tensor of size {size} and strides {stride} in {count} elements")
+        steps = [step * dtype.itemsize for step in stride]
+        return np.ndarray(size, dtype, content, start + offset * dtype.itemsize, steps)
+
+    replacements: ClassVar[dict[str, Any]] = {
+        "numpy.ndarray": lambda *_: np.empty(0),
+        "numpy.dtype": to_dtype,
+        "numpy.core.multiarray._reconstruct": lambda *_: np.empty(0),
+        "numpy.core.multiarray.scalar": to_number,
+        "_codecs.encode": to_bytes,
+        "collections.OrderedDict": lambda _: {},
+        "torch._utils._rebuild_tensor_v2": to_tensor,
+        "torch.storage._load_from_bytes": to_storage,
+        **TORCH_DTYPES,
     }
 
 
-def _key(key: Any) -> Any:
-    """Refuse keys that are neither text nor numbers."""
-    if not isinstance(key, (str, bytes, int, float, _Record)):
-        raise _ForbiddenError(
-            f"a dictionary in it has a {type(key).__name__} as a key; text and numbers are read"
-        )
-    return key
-
-
-def _build(node: Any, built: dict[int, Any]) -> Any:
-    """Turn records into what they stand for; each once, however often it is referred to."""
-    if not isinstance(node, (_Record, dict, list, tuple)):
-        return node
-    if id(node) not in built:
-        if isinstance(node, _Record):
-            value = node.build(built)
-        elif isinstance(node, dict):
-            value = {_build(key, built): _build(item, built) for key, item in node.items()}
-        else:
-            value = [_build(item, built) for item in node]
-            value = tuple(value) if isinstance(node, tuple) else value
-        built[id(node)] = value
-    return built[id(node)]
-
-
-def _whole(numbers: Any) -> tuple[int, ...]:
-    """Refuse all but whole numbers; to print nested lists, as they are, could take for ever."""
-    if not isinstance(numbers, tuple) or not all(isinstance(n, int) for n in numbers):
-        raise DataError("a size that is not made of whole numbers")
+def _check_sizes(numbers: Any) -> tuple[int, ...]:
+    """Check a shape. It is not printed: nested tuples can be exponentially long."""
+    if not isinstance(numbers, tuple) or len(numbers) > 32:
+        raise DataError("a shape that is not a tuple of at most 32 numbers")
+    if not all(isinstance(n, int) and 0 <= n < 2**63 for n in numbers):
+        raise DataError("a shape that is not made of whole numbers")
     return numbers
-
-
-def _to_bytes(content: Any) -> bytes:
-    """Give the bytes that a pickle holds as bytes, or (from Python 2) as latin-1 text."""
-    if isinstance(content, str):
-        return content.encode("latin1")
-    if not isinstance(content, (bytes, bytearray)):
-        raise DataError(f"{type(content).__name__} where bytes belong")
-    return bytes(content)
