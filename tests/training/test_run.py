@@ -18,6 +18,8 @@ from atrous.training.recipe import recipe_from_table
 from atrous.training.run import Run
 from atrous.weights import load_model, read_weights, save_weights
 
+pytestmark = pytest.mark.usefixtures("narrow_resnet18")
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
@@ -44,7 +46,7 @@ def recipe(root, **changes):
         "name": "small",
         "data": {"dataset": "folder", "root": str(root), "workers": 0},
         "augment": {"crop_hw": (33, 33), "scales": (1.0,)},
-        "network": {"name": "deeplabv2_efficientnet_lite0", "head": "conv1x1"},
+        "network": {"name": "deeplabv2_resnet18", "head": "conv1x1"},
         "optimizer": {
             "kind": "adamw", "learning_rate": 2e-3, "iterations": 6, "batch_size": 2,
             "accumulate": 1, "freeze_bn": False, "ema_decay": 0.5,
@@ -96,11 +98,7 @@ def test_a_run_lists_its_images(root, tmp_path):
 
 
 def test_training_learns_what_is_easy(root, tmp_path):
-    config = recipe(
-        root,
-        network={"name": "deeplabv2_resnet18"},
-        optimizer={"iterations": 20, "learning_rate": 1e-3, "ema_decay": 0.0},
-    )
+    config = recipe(root, optimizer={"iterations": 60, "learning_rate": 5e-3, "ema_decay": 0.0})
     _, entry = load_model(train(config, output=tmp_path, say=quiet))
     assert entry.metrics["folder/val"]["miou"] > 0.65  # one class everywhere scores 0.25
 
@@ -234,7 +232,8 @@ def test_coarse_iterations_run_at_stride_16_and_then_no_longer(root, tmp_path):
 
 
 def test_frozen_batch_norms_do_not_move(root, tmp_path):
-    config = recipe(root, optimizer={"freeze_bn": True, "frozen_stages": 2})
+    network = {"name": "deeplabv2_efficientnet_lite0"}
+    config = recipe(root, network=network, optimizer={"freeze_bn": True, "frozen_stages": 2})
     run = Run(config, tmp_path, device="cpu", say=quiet)
     before = {k: v.clone() for k, v in run.model.state_dict().items()}
     run.step(run._batches())
@@ -242,6 +241,21 @@ def test_frozen_batch_norms_do_not_move(root, tmp_path):
     still = {k for k in before if torch.equal(before[k], after[k])}
     assert {k for k in before if "_bn." in k or ".stem" in k or "stages.0" in k} <= still
     assert "head.branches.0.weight" not in still
+
+
+def test_the_weight_average_follows_closely_at_first(root, tmp_path):
+    """Its decay is n / (n + 9) after step n, until that exceeds the recipe's."""
+    config = recipe(root, optimizer={"ema_decay": 0.15})
+    run = Run(config, tmp_path, device="cpu", say=quiet)
+    name = "head.branches.0.weight"
+    expected = run.model.state_dict()[name].clone()
+    batches = run._batches()
+    for decay in (1 / 10, 0.15, 0.15):  # 2 / 11 is more than 0.15
+        run.step(batches)
+        weight = run.model.state_dict()[name]
+        assert not torch.allclose(weight, expected, atol=1e-4), "the step must move the weights"
+        expected = decay * expected + (1 - decay) * weight
+        torch.testing.assert_close(run.average.state_dict()[name], expected)
 
 
 def test_a_used_folder_is_not_overwritten(root, tmp_path):

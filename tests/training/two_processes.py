@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,16 @@ def config_of(case: str, tree: Path) -> Recipe:
 def main(tree: Path, output: Path) -> None:
     import torch.distributed as dist
 
+    spec = importlib.util.spec_from_file_location("narrow", Path(__file__).parents[1] / "narrow.py")
+    assert spec is not None
+    assert spec.loader is not None
+    narrow = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(narrow)
     dist.init_process_group("gloo")
-    for case in CASES:
-        train(config_of(case, tree), output=output / case)
-        dist.barrier()
+    with narrow.narrow_network():
+        for case in CASES:
+            train(config_of(case, tree), output=output / case)
+            dist.barrier()
     dist.destroy_process_group()
 
 

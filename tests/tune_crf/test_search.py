@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from atrous.crf import DenseCRF
-from atrous.image_io import read_image
+from atrous.image_io import read_image, write_probabilities
 from atrous.metrics import confusion_matrix, miou, trimap_confusions
 from atrous.predict import Segmenter
 from atrous.scores import read_scores
@@ -94,6 +94,21 @@ def test_where_the_crf_does_not_help_it_stays_off(
     entry = tuning.update(segmenter.entry)
     assert not entry.use_crf
     assert entry.crf is not None, "whoever asks for the CRF gets the best parameters found"
+
+
+def test_of_equal_scores_the_weakest_and_narrowest_kernel_wins(
+    segmenter: Segmenter, noisy: Case, tmp_path: Path
+) -> None:
+    for sample in noisy.dataset:  # so certain that no kernel changes a label
+        scores = np.eye(3, dtype=np.float32)[sample.labels].transpose(2, 0, 1)
+        write_probabilities(noisy.scores / f"{sample.name}.npz", scores, noisy.dataset.label_set)
+    # The weakest is neither first nor last, so that no order of visiting finds it by chance.
+    grid = Grid(weights=(3, 1, 4), xy_stds=(9, 5, 12), rgb_stds=(6, 3, 8), refinements=0)
+    tuning = run(segmenter, noisy, tmp_path / "work", grid=grid, search_images=1, resamples=10)
+    points = (tmp_path / "work/points.jsonl").read_text().splitlines()
+    assert {json.loads(line)[3] for line in points} == {1.0}, "all 27 points must be equal"
+    assert len(points) == 27
+    assert tuning.params == grid.params((1, 5, 3))
 
 
 def test_threads_do_not_change_the_result(

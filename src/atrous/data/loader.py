@@ -1,4 +1,4 @@
-"""An endless, seeded stream of augmented samples that can start anywhere."""
+"""An endless, seeded stream of augmented samples that can start at any position."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .transforms import TrainTransform
 class TrainingStream(TorchDataset[tuple[Tensor, Tensor]]):
     """Sample number p of a training run, for any p.
 
-    Each epoch is a new permutation. Everything random follows from (seed, p), never from which
-    worker reads the sample, so runs are equal for any number of workers and resume at any position.
+    Each epoch is a new permutation. Randomness depends on the seed and p only, not on the worker
+    that reads the sample: any number of workers gives the same run, and a run can resume anywhere.
     """
 
     def __init__(self, dataset: Dataset, transform: TrainTransform, *, seed: int) -> None:
         self.dataset = dataset
         self.transform = transform
         self.seed = seed
-        self._order: tuple[int, np.ndarray] | None = None  # the epoch at hand
+        self._order: tuple[int, np.ndarray] | None = None  # epoch, its permutation
 
     def index_at(self, position: int) -> int:
-        """Say which sample of the data set stands at a position of the stream."""
+        """Return the index in the data set of the sample at a position of the stream."""
         epoch, within = divmod(position, len(self.dataset))
         if self._order is None or self._order[0] != epoch:
             rng = np.random.default_rng([self.seed, 0, epoch])
@@ -56,13 +56,13 @@ def stream_batches(
     """Yield batches of the stream from position `start` up to `stop`.
 
     Args:
-        stream: Where samples come from.
+        stream: Source of the samples.
         start: First position.
         stop: One past the last position.
-        batch_size: Samples a batch.
+        batch_size: Samples per batch.
         workers: Processes that read ahead; 0 reads in this process.
-        share: (r, n): every n-th batch, from the r-th on; n processes read the stream together.
-        pin_memory: Whether batches lie where a CUDA device copies from quickly.
+        share: (r, n): every n-th batch, starting with the r-th, for one of n processes.
+        pin_memory: Whether batches are in pinned memory, which CUDA devices copy faster.
 
     Yields:
         (N, 3, h, w) float32 images and (N, h, w) int64 labels.
@@ -74,9 +74,9 @@ def stream_batches(
         batch_sampler=(list(range(first, min(first + batch_size, stop))) for first in firsts),
         num_workers=workers,
         pin_memory=pin_memory,
-        worker_init_fn=_settle_worker,
+        worker_init_fn=_init_worker,
         persistent_workers=False,
-        generator=torch.Generator(),  # the default one is dropout's, seeded for each step
+        generator=torch.Generator(),  # dropout uses the default one, which each step seeds
     )
     try:
         yield from loader
@@ -85,14 +85,14 @@ def stream_batches(
 
 
 def _without_traceback(error: Exception) -> Exception:
-    """Undo what DataLoader does to a worker's error: its message becomes a traceback."""
-    _, found, reason = str(error).rpartition(f"\n{type(error).__name__}: ")
-    return type(error)(reason.strip()) if found else error
+    """Restore the message of a worker's error, which DataLoader replaces by a traceback."""
+    _, separator, message = str(error).rpartition(f"\n{type(error).__name__}: ")
+    return type(error)(message.strip()) if separator else error
 
 
-def _settle_worker(_worker: int) -> None:
+def _init_worker(_worker: int) -> None:
     torch.set_num_threads(1)
-    # Ctrl-C reaches the whole process group, as does the SIGTERM of torchrun, systemd and Slurm;
-    # whether to stop is for the main process to say.
+    # Ctrl-C, and SIGTERM from torchrun, systemd and Slurm, reach the whole process group. The main
+    # process decides when to stop.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
