@@ -45,7 +45,7 @@ def test_data_that_breaks_training_exits_with_1_and_says_why(root: Path) -> None
     assert result.exit_code == 1
     assert "1 pair(s) of train cannot be used." in result.output
     assert "p1.jpg is damaged or cut short" in result.output
-    assert "This data will not train: 1 thing(s) to mend first." in result.output
+    assert "This data will not train: 1 problem(s) to fix first." in result.output
     assert (root / "page.html").is_file()
 
 
@@ -69,7 +69,7 @@ def test_splits_and_a_part_of_the_images_can_be_asked_for(root: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "status", "says"),
     [
-        (("--dataset", "camvidd"), 1, "no data set is called 'camvidd'; there is camvid"),
+        (("--dataset", "camvidd"), 1, "no data set is called 'camvidd'; did you mean camvid"),
         (("--dataset", "ade20k", "--split", "trian"), 1, "no split 'trian'; did you mean train?"),
         (("-o", "no/page.html"), 1, "no is not a folder; make it first"),
         (("--images", "0"), 2, "0 is not in the range x>=1"),

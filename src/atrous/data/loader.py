@@ -1,4 +1,4 @@
-"""An endless, seeded stream of augmented samples that can start anywhere."""
+"""An endless, seeded stream of augmented samples that can start at any position."""
 
 from __future__ import annotations
 
