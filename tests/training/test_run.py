@@ -185,7 +185,7 @@ def test_a_signal_while_the_network_is_scored_costs_no_step(root, tmp_path, monk
     config = recipe(root, output={"evaluate_every": 2})
     whole = train(config, output=tmp_path / "whole", say=quiet)
     run, said = Run(config, tmp_path / "broken", device="cpu", say=quiet), []
-    segment, scored = Segmenter.segment_in_ways, []
+    segment, scored = Segmenter.segment_variants, []
 
     def segment_and_signal(*arguments):
         if run.iteration == iteration:
@@ -194,7 +194,7 @@ def test_a_signal_while_the_network_is_scored_costs_no_step(root, tmp_path, monk
         return segment(*arguments)
 
     run.say = said.append
-    monkeypatch.setattr(Segmenter, "segment_in_ways", segment_and_signal)
+    monkeypatch.setattr(Segmenter, "segment_variants", segment_and_signal)
     assert run.execute() == run.checkpoint_path
     monkeypatch.undo()
     assert scored == [iteration]  # one of two images
