@@ -197,8 +197,8 @@ def test_an_interrupted_run_out_of_disk_keeps_its_checkpoint(server, tree, unbro
     run.join()
     assert run.exitcode == 1
     (line,) = [text for text in broken.said.read_text().splitlines() if "Error" in text]
-    assert line.startswith(f"Error: {broken.output}/checkpoint.pt could not be written (")
-    assert line.endswith("; the last one is intact")
+    assert line.startswith(f"Error: {broken.output}/checkpoint.pt: could not be written; ")
+    assert line.endswith("; the last checkpoint is intact")
     assert (broken.output / "checkpoint.pt").read_bytes() == before
     assert not [p for p in broken.output.iterdir() if "partial" in p.name]
     broken.finish()
