@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from .narrow import narrow_network
+
 ROOT = Path(__file__).resolve().parents[1]
 OPT_IN = ("slow", "gpu", "weights")
 
@@ -55,6 +57,13 @@ def load_oracle() -> Callable[[str], ModuleType]:
 @pytest.fixture(scope="session")
 def bilinear(load_oracle: Callable[[str], ModuleType]) -> ModuleType:
     return load_oracle("bilinear")
+
+
+@pytest.fixture(scope="module")
+def narrow_resnet18() -> Iterator[None]:
+    """Build ResNet-18 with an eighth of its channels."""
+    with narrow_network():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-// The Python face of the kernel: checks sizes, releases the GIL, hands out arrays. Documentation stands in
+// The Python bindings of the kernel: they check sizes, release the GIL and create arrays. The documentation is in
 // crf/src/atrous_crf/_native.pyi.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
@@ -8,6 +8,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <cmath>
+#include <exception>
 #include <limits>
 #include <memory>
 #include <stdexcept>
@@ -35,17 +36,17 @@ using Indices = nb::ndarray<const std::int32_t, nb::ndim<1>, nb::c_contig, nb::d
 using Marginals = nb::ndarray<nb::numpy, float, nb::ndim<2>>;
 using MarginalsIn = nb::ndarray<float, nb::ndim<2>, nb::device::cpu>;
 
-void need(bool claim, const char* message) {
+void require(bool claim, const char* message) {
   if (!claim) throw std::invalid_argument(message);
 }
 
-// The constructor's numbers may ask for more than there is; that must be an error, not a negative size.
+// A negative number must be an error, not a huge size.
 std::size_t to_size(std::int64_t value, const char* name) {
   if (value < 0) throw std::invalid_argument(std::string(name) + " must not be negative");
   return static_cast<std::size_t>(value);
 }
 
-nb::capsule give_away(Buffer<float>& buffer, float*& data) {
+nb::capsule to_capsule(Buffer<float>& buffer, float*& data) {
   auto owned = std::make_unique<Buffer<float>>(std::move(buffer));
   data = owned->data();
   nb::capsule owner(owned.get(), [](void* p) noexcept { delete static_cast<Buffer<float>*>(p); });
@@ -53,16 +54,16 @@ nb::capsule give_away(Buffer<float>& buffer, float*& data) {
   return owner;
 }
 
-// (C, N) as a transposed view of a buffer of (N, C).
+// Returns (C, N), a transposed view of a buffer of (N, C).
 Marginals to_marginals(Buffer<float>& buffer, int num_classes, std::size_t num_points) {
   float* data = nullptr;
-  nb::capsule owner = give_away(buffer, data);
+  nb::capsule owner = to_capsule(buffer, data);
   return Marginals(data, {static_cast<std::size_t>(num_classes), num_points}, owner, {1, num_classes});
 }
 
 Marginals to_matrix(Buffer<float>& buffer, std::size_t rows, std::size_t columns) {
   float* data = nullptr;
-  nb::capsule owner = give_away(buffer, data);
+  nb::capsule owner = to_capsule(buffer, data);
   return Marginals(data, {rows, columns}, owner);
 }
 
@@ -76,37 +77,37 @@ CompatibilityMatrix to_compatibility(const AnyFloats& array) {
   CompatibilityMatrix result;
   result.rank = static_cast<int>(array.ndim());
   result.values.assign(array.data(), array.data() + array.size());
-  need(result.rank <= 2 && (result.rank < 2 || array.shape(0) == array.shape(1)),
-       "a compatibility is one number, one for each class, or a square matrix");
+  require(result.rank <= 2 && (result.rank < 2 || array.shape(0) == array.shape(1)),
+       "a compatibility must be a number, one number per class, or a square matrix");
   return result;
 }
 
-// Whether a (C, N) array is the transposed view of (N, C) that this module hands out.
+// Whether a (C, N) array has the memory layout of to_marginals.
 bool lies_as_rows(const MarginalsIn& q) {
   return (q.shape(0) == 1 || q.stride(0) == 1) &&
          (q.shape(1) == 1 || q.stride(1) == static_cast<std::int64_t>(q.shape(0)));
 }
 
 float* check_marginals(const MeanField& field, const MarginalsIn& q) {
-  need(q.shape(0) == static_cast<std::size_t>(field.num_classes()) && q.shape(1) == field.num_points(),
+  require(q.shape(0) == static_cast<std::size_t>(field.num_classes()) && q.shape(1) == field.num_points(),
        "q must have the shape (num_classes, num_points)");
-  need(lies_as_rows(q), "q must lie in memory as start() made it");
+  require(lies_as_rows(q), "q must have the memory layout that start() returned");
   return q.data();
 }
 
 template <class Image>
 void add_image(MeanField& field, const Image& image, float x_std, float y_std, const Vector& stds,
                const AnyFloats& compat, int normalization, std::size_t height, std::size_t width) {
-  need(image.shape(0) == height && image.shape(1) == width, "the image must have height and width of the field");
-  need(image.shape(2) == stds.shape(0), "stds must have a number for each channel of the image");
-  need(image.shape(2) >= 1 && image.shape(2) <= kMaxDimensions - 2, "the image must have 1 to 253 channels");
+  require(image.shape(0) == height && image.shape(1) == width, "the image must have the height and width of the field");
+  require(image.shape(2) == stds.shape(0), "stds must have one number per channel of the image");
+  require(image.shape(2) >= 1 && image.shape(2) <= kMaxDimensions - 2, "the image must have 1 to 253 channels");
   CompatibilityMatrix compatibility = to_compatibility(compat);
   nb::gil_scoped_release release;
   field.add_image(image.data(), static_cast<int>(image.shape(2)), x_std, y_std, stds.data(),
                   std::move(compatibility), static_cast<Normalization>(normalization));
 }
 
-// Remembers the grid for the checks of this file.
+// A field with the size of its grid, for the checks in this file.
 struct BoundField {
   MeanField field;
   std::size_t height, width;
@@ -123,16 +124,31 @@ bool interrupted() {
 NB_MODULE(_native, m) {
   using namespace atrous;
 
+  // Wrong arguments raise the package's own error, which is also a ValueError.
+  nb::register_exception_translator([](const std::exception_ptr& failure, void*) {
+    const auto raise = [](const std::exception& error) {
+      const nb::object type = nb::module_::import_("atrous_crf.errors").attr("InputError");
+      PyErr_SetString(type.ptr(), error.what());
+    };
+    try {
+      std::rethrow_exception(failure);
+    } catch (const std::invalid_argument& error) {
+      raise(error);
+    } catch (const std::length_error& error) {
+      raise(error);
+    }
+  });
+
   nb::class_<BoundField>(m, "MeanField")
       .def(
           "__init__",
           [](BoundField* self, std::int64_t num_classes, std::int64_t num_points, std::int64_t height,
              std::int64_t width, int threads, bool ring) {
-            need(num_classes >= 1 && num_classes <= 1 << 24, "num_classes must lie between 1 and 2^24");
+            require(num_classes >= 1 && num_classes <= 1 << 24, "num_classes must be from 1 to 2^24");
             const std::size_t points = to_size(num_points, "num_points");
             const std::size_t rows = to_size(height, "height"), columns = to_size(width, "width");
-            need((rows == 0) == (columns == 0), "height and width come together");
-            need(threads >= 0 && threads <= 4096, "threads must lie between 0 and 4096");
+            require((rows == 0) == (columns == 0), "height and width must both be 0 or both be positive");
+            require(threads >= 0 && threads <= 4096, "threads must be from 0 to 4096");
             new (self) BoundField{MeanField(static_cast<int>(num_classes), points, rows, columns, threads, ring),
                                   rows, columns};
           },
@@ -141,7 +157,7 @@ NB_MODULE(_native, m) {
       .def(
           "set_unary",
           [](BoundField& self, const Matrix& energy) {
-            need(energy.shape(0) == static_cast<std::size_t>(self.field.num_classes()) &&
+            require(energy.shape(0) == static_cast<std::size_t>(self.field.num_classes()) &&
                      energy.shape(1) == self.field.num_points(),
                  "energy must have the shape (num_classes, num_points)");
             nb::gil_scoped_release release;
@@ -151,7 +167,7 @@ NB_MODULE(_native, m) {
       .def(
           "set_probabilities",
           [](BoundField& self, const Matrix& probabilities, std::optional<Indices> live) {
-            need(probabilities.shape(1) == self.field.num_points(), "probabilities need a column for each point");
+            require(probabilities.shape(1) == self.field.num_points(), "probabilities must have one column per point");
             nb::gil_scoped_release release;
             self.field.set_probabilities(probabilities.data(), probabilities.shape(0),
                                          live ? live->data() : nullptr, live ? live->size() : 0);
@@ -182,8 +198,8 @@ NB_MODULE(_native, m) {
       .def(
           "add_features",
           [](BoundField& self, const Matrix& features, const AnyFloats& compat, int normalization) {
-            need(features.shape(0) == self.field.num_points(), "features need a row for each point");
-            need(features.shape(1) >= 1 && features.shape(1) <= kMaxDimensions,
+            require(features.shape(0) == self.field.num_points(), "features must have one row per point");
+            require(features.shape(1) >= 1 && features.shape(1) <= kMaxDimensions,
                  "features must have 1 to 255 dimensions");
             CompatibilityMatrix compatibility = to_compatibility(compat);
             nb::gil_scoped_release release;
@@ -194,7 +210,7 @@ NB_MODULE(_native, m) {
       .def(
           "infer",
           [](BoundField& self, int iterations) {
-            need(iterations >= 0, "iterations must not be negative");
+            require(iterations >= 0, "iterations must not be negative");
             Buffer<float> output;
             {
               nb::gil_scoped_release release;
@@ -241,10 +257,11 @@ NB_MODULE(_native, m) {
   m.def(
       "filter",
       [](const Matrix& features, const Matrix& values, int threads, bool ring) {
-        need(features.shape(0) == values.shape(0), "features and values need the same number of rows");
-        need(features.shape(1) >= 1 && features.shape(1) <= kMaxDimensions, "features must have 1 to 255 dimensions");
-        need(values.shape(1) >= 1 && values.shape(1) <= 1 << 24, "values must have 1 to 2^24 columns");
-        need(threads >= 0 && threads <= 4096, "threads must lie between 0 and 4096");
+        require(features.shape(0) == values.shape(0), "features and values must have the same number of rows");
+        require(features.shape(1) >= 1 && features.shape(1) <= kMaxDimensions,
+                "features must have 1 to 255 dimensions");
+        require(values.shape(1) >= 1 && values.shape(1) <= 1 << 24, "values must have 1 to 2^24 columns");
+        require(threads >= 0 && threads <= 4096, "threads must be from 0 to 4096");
         Buffer<float> output(values.size());
         {
           nb::gil_scoped_release release;
@@ -258,10 +275,11 @@ NB_MODULE(_native, m) {
       "expand",
       [](const MarginalsIn& refined, const Matrix& probabilities, const Indices& live, int threads) {
         const std::size_t rows = probabilities.shape(0), points = probabilities.shape(1);
-        need(refined.shape(0) == live.size() + 1 && refined.shape(1) == points, "refined must be (live + 1, points)");
-        need(live.size() < rows, "with all classes live there is nothing to expand");
-        need(lies_as_rows(refined), "refined must lie in memory as infer() made it");
-        need(threads >= 0 && threads <= 4096, "threads must lie between 0 and 4096");
+        require(refined.shape(0) == live.size() + 1 && refined.shape(1) == points,
+                "refined must have the shape (live + 1, points)");
+        require(live.size() < rows, "at least one row must not be live");
+        require(lies_as_rows(refined), "refined must have the memory layout that infer() returned");
+        require(threads >= 0 && threads <= 4096, "threads must be from 0 to 4096");
         Buffer<float> output(rows * points);
         {
           nb::gil_scoped_release release;
@@ -274,8 +292,8 @@ NB_MODULE(_native, m) {
       "ranges",
       [](const Matrix& values, int threads) {
         const std::size_t rows = values.shape(0);
-        need(values.shape(1) > 0, "values need a column at least");
-        need(threads >= 0 && threads <= 4096, "threads must lie between 0 and 4096");
+        require(values.shape(1) > 0, "values must have at least one column");
+        require(threads >= 0 && threads <= 4096, "threads must be from 0 to 4096");
         Buffer<float> output(2 * rows);
         {
           nb::gil_scoped_release release;
@@ -285,7 +303,7 @@ NB_MODULE(_native, m) {
       },
       "values"_a, nb::kw_only(), "threads"_a = 0);
   m.def("release_memory", [] {
-    forget_lattices();
+    lattice_cache().clear();
     release_memory();
   });
   m.def("simd", [] { return kernels().name; });

@@ -50,7 +50,7 @@ def project() -> Path:
 
 @pytest.fixture(scope="session")
 def loaded_modules() -> Callable[[str], set[str]]:
-    """Run code in a new interpreter and name the modules that it has loaded in the end."""
+    """Run code in a new interpreter and return the modules that are loaded at its end."""
 
     def run(code: str) -> set[str]:
         code += "\nimport sys\nprint('\\n'.join(sys.modules))"

@@ -1,6 +1,6 @@
-"""The kernel's other builds, compiled here, give what the installed one gives.
+"""Other builds of the kernel give the same results as the installed one.
 
-They take a compiler and some minutes: `pytest -m slow crf/tests/test_builds.py`.
+The tests need a compiler and some minutes: `pytest -m slow crf/tests/test_builds.py`.
 """
 
 from __future__ import annotations
@@ -56,5 +56,5 @@ def test_another_build_gives_the_same(
     files = [str(build), str(tmp_path / "given.npz"), str(tmp_path / "filtered.npy")]
     subprocess.run([sys.executable, "-c", RUN, *files], check=True)
     difference = np.abs(np.load(files[2]) - _native.filter(features, values)).max()
-    # Another compiler may round products and sums apart where this one fuses them.
+    # Another compiler may round products and sums separately where this one fuses them.
     assert difference <= (1e-5 if "clang" in str(options) else 0)

@@ -1,4 +1,4 @@
-"""`DenseCRF`: what it computes, what it takes, what it refuses; pruning, threads, many photos."""
+"""`DenseCRF`: results, inputs, errors, pruning, threads, many images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def scene(classes: int = 5, live: int | None = None, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """Blocky probabilities, classes from `live` on below 1e-3, and a piece of a photo."""
+    """Return blocky probabilities, classes from `live` on below 1e-3, and a crop of an image."""
     rng = np.random.default_rng(seed)
     logits = 2 * rng.normal(size=(classes, HEIGHT // 4, WIDTH // 4 + 1))
     if live is not None:
@@ -87,7 +87,7 @@ def test_any_float_in_any_memory_order() -> None:
     np.testing.assert_allclose(half, expected, atol=0.02)
 
 
-def test_inputs_stay_as_they_are() -> None:
+def test_inputs_are_not_changed() -> None:
     probabilities, image = scene(9, 3)
     before = probabilities.copy(), image.copy()
     DenseCRF(MILD, prune_below=1e-3).refine(probabilities, image)
@@ -95,14 +95,14 @@ def test_inputs_stay_as_they_are() -> None:
     np.testing.assert_array_equal(image, before[1])
 
 
-def test_no_iterations_give_the_clipped_input() -> None:
+def test_no_iterations_return_the_clipped_input() -> None:
     probabilities, image = scene()
     clipped = np.clip(probabilities, 1e-5, 1)
     refined = DenseCRF(CRFParams(iterations=0)).refine(probabilities, image)
     np.testing.assert_allclose(refined, clipped / clipped.sum(0), atol=1e-6)
 
 
-def test_weights_of_zero_leave_the_input() -> None:
+def test_weights_of_zero_return_the_input() -> None:
     probabilities, image = scene()
     params = CRFParams(spatial_weight=0, bilateral_weight=0)
     clipped = np.clip(probabilities, 1e-5, 1)
@@ -140,7 +140,7 @@ def test_one_class_gives_ones_and_many_classes_work() -> None:
 
 
 @pytest.mark.parametrize("params", [CRFParams(), CRFParams(5, 3, 3, 10, 80, 13)])
-def test_classes_that_send_no_message_equal_those_that_do(params: CRFParams) -> None:
+def test_inactive_classes_equal_active_ones(params: CRFParams) -> None:
     """`stepInference` filters every class in every iteration."""
     with np.load(GOLDEN) as file:
         image = np.tile(file["img"], (2, 2, 1))  # several ranges of points
@@ -173,7 +173,7 @@ def test_classes_that_send_no_message_equal_those_that_do(params: CRFParams) -> 
     [
         CRFParams(),
         CRFParams(5, 3, 3, 10, 80, 13),
-        CRFParams(bilateral_weight=200),  # messages beyond what an exponential can hold
+        CRFParams(bilateral_weight=200),  # messages that exceed the range of exp
     ],
 )
 def test_pruned_equals_full(classes: int, live: int, params: CRFParams) -> None:
@@ -186,7 +186,18 @@ def test_pruned_equals_full(classes: int, live: int, params: CRFParams) -> None:
     np.testing.assert_allclose(pruned.sum(0), 1, atol=1e-5)
 
 
-def test_pruning_is_exact_for_alike_classes() -> None:
+def test_merging_identical_classes_is_exact() -> None:
+    """The merged channel is several classes, so its attraction is divided by their number."""
+    first, image = scene(2)
+    others = np.repeat(first[1:] / 4, 4, axis=0)
+    probabilities = np.concatenate([first[:1], others])
+    assert others.max() < 0.5 < first[0].max()
+    full = DenseCRF(MILD).refine(probabilities, image)
+    pruned = DenseCRF(MILD, prune_below=0.5).refine(probabilities, image)
+    np.testing.assert_allclose(pruned, full, atol=1e-5)
+
+
+def test_pruning_is_exact_for_equal_classes() -> None:
     probabilities, image = scene(12, 3)
     probabilities[3:] = probabilities[3:].mean(0)
     full = DenseCRF(MILD).refine(probabilities, image)
@@ -203,13 +214,13 @@ def test_pruning_keeps_all_when_there_is_nothing_to_keep_or_merge() -> None:
     np.testing.assert_allclose(all_dead, DenseCRF(MILD).refine(0.9 * probabilities, image))
 
 
-def test_threads_change_nothing() -> None:
+def test_threads_do_not_change_the_result() -> None:
     probabilities, image = scene(9)
     single = DenseCRF(MILD, threads=1).refine(probabilities, image)
     np.testing.assert_array_equal(DenseCRF(MILD, threads=3).refine(probabilities, image), single)
 
 
-def test_one_object_serves_many_threads() -> None:
+def test_threads_can_share_an_object() -> None:
     crf = DenseCRF(MILD, prune_below=1e-3)
     scenes = [scene(6, 3, seed) for seed in range(4)]
     expected = [crf.refine(*pair) for pair in scenes]
@@ -251,7 +262,7 @@ def test_refine_many_reads_no_further_than_its_threads(threads: int) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_refine_many_raises_at_the_pairs_turn(threads: int) -> None:
+def test_refine_many_raises_when_the_result_is_due(threads: int) -> None:
     good = scene(3)
     refined = DenseCRF(MILD, threads=threads).refine_many([good, good, (good[0][:, 1:], good[1])])
     next(refined)
@@ -269,9 +280,9 @@ def test_refine_many_raises_at_the_pairs_turn(threads: int) -> None:
         (lambda p: p[:, :0], "probabilities are 5x0x31"),
         (lambda p: (255 * p).astype(np.uint8), "probabilities are uint8; .* divide by 255"),
         (lambda p: p - 0.5, r"probabilities go down to -0\.\d+; .* apply the softmax first"),
-        (lambda p: np.where(p > 0.9, np.nan, p), "hold NaN or infinite values"),
-        (lambda p: np.where(p > 0.9, np.inf, p), "hold NaN or infinite values"),
-        (lambda p: np.where(p > 0.9, 1e300, p.astype(float)), "hold NaN or infinite values"),
+        (lambda p: np.where(p > 0.9, np.nan, p), "contain NaN or infinity"),
+        (lambda p: np.where(p > 0.9, np.inf, p), "contain NaN or infinity"),
+        (lambda p: np.where(p > 0.9, 1e300, p.astype(float)), "contain NaN or infinity"),
         (lambda _: None, "probabilities are object"),
         (lambda _: "p", "probabilities are <U1"),
     ],
@@ -285,9 +296,9 @@ def test_unusable_probabilities_are_refused(change: Callable[[Any], Any], messag
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda i: i[:, :, 0], "image is 24x31, a gray one; .* repeat the channel"),
-        (lambda i: i[:, :, :1], "image is 24x31x1, a gray one"),
-        (lambda i: np.dstack([i, i[:, :, 0]]), "image is 24x31x4; .* Leave an alpha channel away"),
+        (lambda i: i[:, :, 0], "image is 24x31, a gray image; .* repeat the channel"),
+        (lambda i: i[:, :, :1], "image is 24x31x1, a gray image"),
+        (lambda i: np.dstack([i, i[:, :, 0]]), "image is 24x31x4; .* Drop an alpha channel"),
         (lambda i: i[None], "image is 1x24x31x3; it must be"),
         (lambda i: i / 255, "image is float64; it must be uint8 RGB from 0 to 255"),
         (lambda _: None, "image is a single number; it must be"),
@@ -307,9 +318,9 @@ def test_other_images_are_refused(change: Callable[[Any], Any], message: str) ->
         ({"iterations": 2**31}, "must be a whole number below"),
         ({"spatial_weight": -1}, "spatial_weight is -1; it must be 0 or more"),
         ({"bilateral_weight": 1e21}, "bilateral_weight is 1e[+]21; it must be at most"),
-        ({"spatial_xy_std": 0}, "spatial_xy_std is 0; a kernel's width must be positive"),
-        ({"bilateral_xy_std": -3}, "bilateral_xy_std is -3; a kernel's width"),
-        ({"bilateral_rgb_std": 1e-40}, "bilateral_rgb_std is 1e-40; a kernel's width"),
+        ({"spatial_xy_std": 0}, "spatial_xy_std is 0; the width of a kernel must be positive"),
+        ({"bilateral_xy_std": -3}, "bilateral_xy_std is -3; the width of a kernel"),
+        ({"bilateral_rgb_std": 1e-40}, "bilateral_rgb_std is 1e-40; the width of a kernel"),
         ({"bilateral_rgb_std": float("nan")}, "bilateral_rgb_std is nan; it must be a finite"),
         ({"spatial_weight": "3"}, "spatial_weight is '3'; it must be a finite number"),
         ({"spatial_weight": None}, "spatial_weight is None; it must be a finite number"),
@@ -338,6 +349,6 @@ def test_impossible_options_are_refused(options: dict[str, Any], message: str) -
         DenseCRF(**options)
 
 
-def test_width_too_small_for_the_photo_is_refused() -> None:
+def test_width_too_small_for_the_image_is_refused() -> None:
     with pytest.raises(ValueError, match="spatial_xy_std is 1e-06, too small for values up to 30"):
         DenseCRF(CRFParams(spatial_xy_std=1e-6)).refine(*scene())

@@ -1,4 +1,4 @@
-"""Random calls: they work or raise ValueError, TypeError or MemoryError; nothing else, no NaN.
+"""Random calls either work, without NaN, or raise ValueError, TypeError or MemoryError.
 
 The long run of 20,000 calls is `pytest -m slow crf/tests/test_fuzz.py`; it writes
 docs/proofs/crf_fuzz.md. Under the address and undefined-behaviour sanitizers: build the kernel with
@@ -33,7 +33,7 @@ STATUS = Path("/proc/self/status")
 LONG_RUN = 20_000  # calls at least
 ALLOWED = (ValueError, TypeError, MemoryError)
 
-# Plain values often, so that many calls reach the kernel; strange ones, so that many do not.
+# Ordinary values, so that many calls reach the kernel, and odd ones, so that many are refused.
 WIDTHS = st.one_of(
     *[st.floats(0.3, 90)] * 3,
     st.tuples(st.floats(0.3, 90), st.floats(0.3, 90)),
@@ -55,13 +55,13 @@ def lay_out(array: np.ndarray, order: str) -> np.ndarray:
 
 
 def dice(draw: st.DrawFn) -> np.random.Generator:
-    """Chance without hypothesis' liking for the ends of a range: odd things shall stay seldom."""
+    """Draw uniformly: hypothesis prefers the ends of a range, but odd values must be rare."""
     return np.random.default_rng(draw(st.integers(0, 2**64 - 1)))
 
 
 @st.composite
 def arrays(draw: st.DrawFn, *shape: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:
-    """An array of this shape; seldom of another, of an odd dtype or with an odd value."""
+    """Draw an array of this shape; rarely another shape, an odd dtype or an odd value."""
     rng = dice(draw)
     if rng.random() < 0.05:
         shape = tuple(rng.integers(0, 6, rng.integers(0, 5)))
@@ -87,7 +87,7 @@ def compats(labels: int) -> st.SearchStrategy[Any]:
 
 @st.composite
 def extents(draw: st.DrawFn, *small: int) -> tuple[int, int]:
-    """Height and width: small, or seldom such that there are several tiles and tasks."""
+    """Draw height and width: small, or rarely so large that there are several tiles and tasks."""
     sizes = st.sampled_from(small if draw(st.integers(0, 29)) else (66, 70, 131))
     return draw(sizes), draw(sizes)
 
@@ -275,7 +275,7 @@ def test_random_calls_work_or_are_refused() -> None:
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs /proc and malloc_trim")
-def test_calls_leave_no_memory_behind() -> None:
+def test_calls_leak_no_memory() -> None:
     rng = np.random.default_rng(0)
     image = np.indices((90, 120), np.uint8).sum(0, dtype=np.uint8)[..., None].repeat(3, axis=2)
     scores = rng.dirichlet(np.ones(6), size=(90, 120)).transpose(2, 0, 1).astype(np.float32)
@@ -298,13 +298,13 @@ def test_calls_leave_no_memory_behind() -> None:
             call_everything()
         gc.collect()
         release_memory()
-        ctypes.CDLL(None).malloc_trim(0)  # what is free, but not yet given back, is no leak
+        ctypes.CDLL(None).malloc_trim(0)  # free memory that is not yet returned is no leak
         line = next(x for x in STATUS.read_text().splitlines() if x.startswith("VmRSS"))
         return int(line.split()[1]) / 1024
 
-    # A leak grows in every window; what the heap keeps in pieces, in the first ones only.
+    # A leak grows in every window; fragmentation of the heap grows in the first ones only.
     marks = [megabytes_after(10), *(megabytes_after(60) for _ in range(4))]
-    assert min(np.diff(marks)) < 8, marks  # one forgotten row of marginals a call: 15 MB
+    assert min(np.diff(marks)) < 8, marks  # leaking one row of marginals per call: 15 MB
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The compiled kernel against the oracle, and what it promises beside numbers."""
+"""The compiled kernel: its results against the oracle, its caches, and its errors."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from atrous_crf import _native
+from atrous_crf import InputError, _native
 
 TESTS = Path(__file__).parent
 HEIGHT, WIDTH = 9, 11
 POINTS = HEIGHT * WIDTH
-# float32 sums of some ten numbers beside the oracle's float64
+# float32 sums of about ten numbers; the oracle uses float64
 TOLERANCE = 2e-5
 
 
@@ -23,7 +23,7 @@ def f32(values: object) -> np.ndarray:
 
 
 def photo(height: int = HEIGHT, width: int = WIDTH, seed: int = 0) -> np.ndarray:
-    """Give two regions of noisy color."""
+    """Return an image with two regions of noisy color."""
     rng = np.random.default_rng(seed)
     image = np.full((height, width, 3), 60) + rng.integers(0, 25, (height, width, 3))
     image[:, width // 2 :] += 90
@@ -60,7 +60,7 @@ COMPATIBILITIES: dict[str, Callable[[int], np.ndarray]] = {
 }
 
 
-# Where many points share a vertex, parts of them are added up first: other code than for few.
+# Where many points share a vertex, partial sums are computed first, by other code.
 WIDTHS = {
     "narrow": ((2.0, 3.0), 6.0, [20, 15, 30]),
     "wide": ((20.0, 30.0), 60.0, [200, 150, 300]),
@@ -133,7 +133,7 @@ def test_large_weights_do_not_overflow(oracle: ModuleType) -> None:
     field.set_unary(unary)
     field.add_positions(2, 2, f32(300.0).reshape(()), 3)
     expected = oracle.infer(unary, [oracle.Term(grid_features(2, 2), 300.0)], 2)
-    # an exponent of hundreds carries float32's error with it
+    # exponents of hundreds have the rounding error of float32
     assert np.allclose(field.infer(2), expected, atol=1e-3)
 
 
@@ -143,7 +143,7 @@ def test_large_weights_do_not_overflow(oracle: ModuleType) -> None:
 def test_strong_repulsion_leaves_probabilities(
     oracle: ModuleType, num_classes: int, strength: float, is_matrix: bool
 ) -> None:
-    """Exponents far below those of the channels that only fill a row up."""
+    """The exponents are far below those of padding channels."""
     unary = energies(num_classes)
     compat = f32(-strength * np.eye(num_classes)) if is_matrix else f32(strength).reshape(())
     field = on_grid(num_classes)
@@ -152,11 +152,11 @@ def test_strong_repulsion_leaves_probabilities(
     expected = oracle.infer(unary, [oracle.Term(grid_features(4, 4), compat)], 1)
     q = field.infer(1)
     assert np.allclose(q.sum(0), 1, atol=1e-5)
-    # float32 knows an exponent of thousands to some digits
+    # float32 resolves exponents of thousands to a few digits
     assert np.allclose(q, expected, atol=max(TOLERANCE, 3e-6 * abs(strength)))
 
 
-def test_kept_lattices_of_positions_are_those_of_their_size() -> None:
+def test_cached_lattices_belong_to_their_size() -> None:
     compat = f32(3.0).reshape(())
     sizes = [(9, 11), (11, 9), (9, 11), (3, 33)]
     cases = [
@@ -164,7 +164,11 @@ def test_kept_lattices_of_positions_are_those_of_their_size() -> None:
         for size in sizes
         for normalization in (0, 1, 3)
         for ring in (False, True)
-        for std in [(2.0, 2.0), (2.0, 3.0), (3.0, 3.0)]  # last: only a few lattices are kept
+        for std in [
+            (2.0, 2.0),
+            (2.0, 3.0),
+            (3.0, 3.0),
+        ]  # last: few lattices are cached
     ]
     cases += [(size, (4.0, 4.0), 3, False) for size in sizes]
 
@@ -266,7 +270,7 @@ def test_arguments_may_change_after_the_call() -> None:
     assert np.array_equal(*results)
 
 
-# ---- doors: callers validate, but nothing crashes ----
+# ---- arguments: callers check them, but wrong ones must not crash ----
 
 
 def potts(weight: float = 3.0) -> np.ndarray:
@@ -274,7 +278,7 @@ def potts(weight: float = 3.0) -> np.ndarray:
 
 
 def test_sizes_are_checked() -> None:
-    with pytest.raises(ValueError, match="num_classes"):
+    with pytest.raises(InputError, match="num_classes"):
         _native.MeanField(0, 5)
     with pytest.raises(ValueError, match="point"):
         _native.MeanField(2, 0)
@@ -291,7 +295,7 @@ def test_sizes_are_checked() -> None:
         field.add_positions(1, 1, potts(), 4)
     with pytest.raises(ValueError, match="height and width"):
         field.add_image(photo(5, 5), 1, 1, f32([1, 1, 1]), potts(), 3)
-    with pytest.raises(ValueError, match="row for each point"):
+    with pytest.raises(ValueError, match="one row per point"):
         field.add_features(f32([[1.0]]), potts(), 3)
     with pytest.raises(ValueError, match="start"):
         field.step(f32(np.zeros((3, POINTS))))
@@ -307,7 +311,7 @@ def test_energies_must_be_numbers(value: float) -> None:
         on_grid(3).set_unary(unary)
 
 
-def test_infinite_energy_means_never() -> None:
+def test_infinite_energy_excludes_a_class() -> None:
     unary = energies(3)
     unary[1] = np.inf
     unary[2, ::2] = np.inf
@@ -319,7 +323,7 @@ def test_infinite_energy_means_never() -> None:
     assert marginals[1].max() < 1e-30
     assert np.isfinite(field.kl_divergence(marginals))
     unary[:, 7] = np.inf
-    with pytest.raises(ValueError, match="finite one for each point"):
+    with pytest.raises(ValueError, match="each point needs a finite one"):
         field.set_unary(unary)
 
 
@@ -334,7 +338,7 @@ def test_features_must_lie_within_reach(value: float) -> None:
 
 
 @pytest.mark.parametrize("width", [0.0, 1e-8, np.nan])
-def test_widths_must_leave_positions_apart(width: float) -> None:
+def test_widths_must_separate_positions(width: float) -> None:
     field = on_grid(3)
     field.add_positions(width, 1, potts(), 3)
     with pytest.raises(ValueError, match=r"features (must be finite|reach)"):

@@ -9,7 +9,7 @@ import pytest
 
 from atrous_crf import _native
 
-TOLERANCE = 2e-5  # float32 sums of some ten numbers beside the oracle's float64
+TOLERANCE = 2e-5  # float32 sums of about ten numbers; the oracle uses float64
 
 
 def f32(values: object) -> np.ndarray:
@@ -19,7 +19,7 @@ def f32(values: object) -> np.ndarray:
 @pytest.mark.parametrize("ring", [False, True])
 @pytest.mark.parametrize("dimensions", [1, 2, 3, 4, 5, 6, 7])
 def test_filter_equals_the_oracle(oracle: ModuleType, dimensions: int, ring: bool) -> None:
-    points = 12 if ring and dimensions > 4 else 60  # such a ring has many vertices
+    points = 12 if ring and dimensions > 4 else 60  # a ring in many dimensions has many vertices
     rng = np.random.default_rng(dimensions)
     features = f32(rng.normal(0, 1.5, (points, dimensions)))
     values = f32(rng.random((points, 5)))
@@ -49,7 +49,7 @@ def test_filter_breaks_ties_as_the_oracle_does(oracle: ModuleType, dimensions: i
     assert np.allclose(_native.filter(features, values), expected, atol=TOLERANCE)
 
 
-# Vertices of a plane are told apart in one of three ways, according to their number.
+# The vertices of a plane are sorted in one of three ways, depending on their number.
 @pytest.mark.parametrize("thickness", [0.01, 1.0])
 @pytest.mark.parametrize("points", [20, 150, 600, 2500])
 def test_filter_of_small_and_large_planes(
@@ -67,7 +67,7 @@ def test_filter_where_keys_exceed_64_bits(oracle: ModuleType) -> None:
     features = f32(np.repeat(rng.normal(0, 900, (20, 9)), 2, axis=0))
     values = f32(rng.random((40, 3)))
     expected = oracle.Lattice(features).filter(values)
-    # so far out a position has five digits behind the point of a cell
+    # float32 resolves positions this far from the origin to 1e-5 of a cell
     assert np.allclose(_native.filter(features, values), expected, atol=1e-3)
 
 
@@ -77,7 +77,7 @@ def test_filter_where_keys_exceed_64_bits(oracle: ModuleType) -> None:
 def test_positions_on_a_grid_with_and_without_holes(
     oracle: ModuleType, std: float, shape: tuple[int, int], ring: bool
 ) -> None:
-    # Below about 0.7 the lattice is finer than the grid: some of its vertices belong to no pixel.
+    # Below about 0.7 the lattice is finer than the grid, so that some vertices touch no pixel.
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     features = f32(np.stack([x.ravel() / np.float32(std), y.ravel() / np.float32(2 * std)], 1))
     values = f32(np.random.default_rng(0).random((len(features), 3)))

@@ -1,4 +1,4 @@
-"""The compiled kernel in company: threads, processes, instruction sets, and the GIL."""
+"""The compiled kernel with several threads, processes and instruction sets, and the GIL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def f32(values: object) -> np.ndarray:
 
 
 def photo(height: int, width: int, seed: int) -> np.ndarray:
-    """Give two regions of noisy color."""
+    """Return an image with two regions of noisy color."""
     image = np.random.default_rng(seed).integers(60, 85, (height, width, 3), np.uint8)
     image[:, width // 2 :] += 90
     return image
@@ -50,7 +50,7 @@ def refine(
 
 @pytest.mark.parametrize("widths", [(1, 30, 5), (5, 60, 40)])  # narrow; wide
 @pytest.mark.parametrize("num_classes", [2, 7, 40])
-def test_threads_do_not_change_a_bit(num_classes: int, widths: tuple[int, int, int]) -> None:
+def test_threads_do_not_change_the_result(num_classes: int, widths: tuple[int, int, int]) -> None:
     alone = refine(1, num_classes, widths=widths)
     for threads in (2, 3, 8):
         assert np.array_equal(refine(threads, num_classes, widths=widths), alone)

@@ -1,4 +1,4 @@
-"""The drop-in against the original's own outputs: every option, every unary, every utils function.
+"""The drop-in against stored results of pydensecrf: all options, unaries and functions of utils.
 
 `tests/golden/pydensecrf_options.npz`: pydensecrf (master, 2723c7f) on an 80x60 photo
 (scikit-image's astronaut, NASA), 5 iterations; every second pixel of each result (every fourth of
@@ -78,7 +78,7 @@ def test_normalizations(
 
 
 @pytest.mark.parametrize("kernel", [dcrf.CONST_KERNEL, dcrf.DIAG_KERNEL, dcrf.FULL_KERNEL, 2])
-def test_kernel_types_change_nothing(golden: dict[str, np.ndarray], kernel: int) -> None:
+def test_kernel_types_do_not_change_the_result(golden: dict[str, np.ndarray], kernel: int) -> None:
     check(golden, "norm_SYM", add_both(crf_2d(golden), golden["img"], kernel=kernel))
 
 
@@ -137,7 +137,7 @@ def test_logistic_unary(golden: dict[str, np.ndarray]) -> None:
         check(golden, "logistic_unary", crf)
 
 
-def test_const_unary_is_a_copy_and_serves_twice(golden: dict[str, np.ndarray]) -> None:
+def test_const_unary_is_a_copy_and_can_be_used_twice(golden: dict[str, np.ndarray]) -> None:
     energy = golden["unary"].copy()
     unary = dcrf.ConstUnary(energy)
     energy[:] = 0
@@ -163,7 +163,7 @@ def test_generic_features_in_their_own_order(golden: dict[str, np.ndarray]) -> N
 
 
 def test_the_originals_points_at_the_origin() -> None:
-    """It fills the last four points up with such points; their vertices let blur through."""
+    """Points are padded to a multiple of four; the vertices of the padding are blurred too."""
     crf = dcrf.DenseCRF(3, 2)
     crf.setUnaryEnergy(np.float32([[0.1, 1.2, 0.4], [1.0, 0.2, 0.9]]))
     crf.addPairwiseEnergy(
@@ -234,7 +234,7 @@ def test_old_names_of_utils(caplog: pytest.LogCaptureFixture) -> None:
     assert "softmax_to_unary is deprecated, use unary_from_softmax" in caplog.text
 
 
-def test_results_are_arrays_through_every_door(golden: dict[str, np.ndarray]) -> None:
+def test_results_are_arrays_in_every_use(golden: dict[str, np.ndarray]) -> None:
     q = crf_2d(golden).inference(1)
     view = memoryview(q)
     assert (view.shape, view.format, view.readonly) == ((LABELS, WIDTH * HEIGHT), "f", False)

@@ -1,4 +1,4 @@
-"""What crashed the original or spoilt its result: it works, or one sentence says why not."""
+"""Input that crashes pydensecrf or spoils its result either works or raises a clear error."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ def test_gray_and_four_channel_images_work() -> None:
     gray, alpha = IMAGE[:, :, 0], np.full((HEIGHT, WIDTH, 1), 255, np.uint8)
     np.testing.assert_array_equal(result(gray), result(gray[:, :, None]))
     assert result(np.dstack([IMAGE, alpha]), (20, 20, 20, 9)).shape == (LABELS, POINTS)
-    # scale 0..1: the width goes along
+    # values of 0..1 need a width in the same unit
     np.testing.assert_allclose(result(IMAGE / 255.0, 20 / 255), result(), atol=1e-4)
 
 
-def test_infinite_energy_means_never_this_label() -> None:
+def test_infinite_energy_excludes_a_label() -> None:
     energy = ENERGY.copy()
     energy[0, :4] = np.inf
-    energy[:, 5] = np.inf  # no label is possible: all are equally so
+    energy[:, 5] = np.inf  # no label is possible, so all are equally likely
     q = result(energy=energy)
     assert np.isfinite(q).all()
     assert (q[0, :4] < 1e-30).all()
@@ -111,8 +111,8 @@ def test_huge_widths_make_everything_one_neighbourhood() -> None:
         (ENERGY.ravel(), r"u has the shape \(105,\)"),
         (np.zeros((0, 3), np.float32), "at least one of each"),
         (ENERGY.reshape(LABELS, WIDTH, HEIGHT), "DenseCRF2D takes w first, then h"),
-        (np.where(ENERGY < 0.1, np.nan, ENERGY), "u holds nan; energies must be numbers"),
-        (np.where(ENERGY < 0.1, -np.inf, ENERGY), "u holds -inf; energies must be numbers"),
+        (np.where(ENERGY < 0.1, np.nan, ENERGY), "u contains nan; energies must be"),
+        (np.where(ENERGY < 0.1, -np.inf, ENERGY), "u contains -inf; energies must be"),
     ],
 )
 def test_unusable_unaries_are_refused(energy: Any, message: str) -> None:
@@ -135,7 +135,7 @@ def test_set_unary_needs_a_unary(unary: Any) -> None:
         (np.zeros(3, np.float32), r"u.energy has the shape \(3,\)"),
     ],
 )
-def test_unaries_of_ones_own_need_an_array(energy: Any, message: str) -> None:
+def test_custom_unaries_need_an_array(energy: Any, message: str) -> None:
     class Own(dcrf.Unary):
         pass
 
@@ -148,9 +148,9 @@ def test_unaries_of_ones_own_need_an_array(energy: Any, message: str) -> None:
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_logistic_unary_needs_finite_numbers(value: float) -> None:
     odd, plain = np.full((3, 2), value, np.float32), np.ones((2, 3), np.float32)
-    with pytest.raises(ValueError, match="L holds"):
+    with pytest.raises(ValueError, match="L contains"):
         dcrf.LogisticUnary(odd, plain)
-    with pytest.raises(ValueError, match="f holds"):
+    with pytest.raises(ValueError, match="f contains"):
         dcrf.LogisticUnary(plain, odd)
 
 
@@ -190,7 +190,7 @@ def test_widths_under_the_lattices_resolution_are_refused() -> None:
         (np.zeros(0, np.float32), r"shape \(0,\)"),
         (np.zeros(3), "compat is float64; an array must be float32"),
         (np.nan, "not finite"),
-        (1e30, "over 1e[+]20"),
+        (1e30, "above 1e[+]20"),
         pytest.param(10**400, "compat is 1000*; it must be a number", id="huge"),
         ("strong", "compat is 'strong'; it must be a number"),
         (None, "not finite|must be a number"),
@@ -257,7 +257,7 @@ def test_impossible_grids_are_refused() -> None:
         dcrf.DenseCRF("many", 2)  # type: ignore[arg-type]
 
 
-def test_further_arguments_are_left_aside_as_the_original_does() -> None:
+def test_further_arguments_are_ignored_as_in_the_original() -> None:
     crf = dcrf.DenseCRF2D(WIDTH, HEIGHT, LABELS, 99, "more")
     crf.setUnaryEnergy(ENERGY)
     np.testing.assert_array_equal(np.array(crf.inference(2)), np.array(crf_2d().inference(2)))
@@ -317,9 +317,9 @@ def test_eigen_refuses_other_arrays() -> None:
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
-        ([0, 4], {}, "labels go from 0 to 4; with n_labels=3 .* must be 0 to 3"),
+        ([0, 4], {}, "labels range from 0 to 4; with n_labels=3 .* must be 0 to 3"),
         ([0, 3], {"zero_unsure": False}, "must be 0 to 2"),
-        ([-1, 1], {}, "labels go from -1 to 1"),
+        ([-1, 1], {}, "labels range from -1 to 1"),
         ([0.0, 1.0], {}, "labels are float64; they must be integers"),
         ([1, 255], {}, "map an ignored label to 0"),
         ([1], {"gt_prob": 1.0}, "gt_prob is 1.0; it must be between 0 and 1"),
@@ -339,7 +339,7 @@ def test_unary_from_labels_of_one_class_and_small_integers() -> None:
 
 
 def test_other_utils_check() -> None:
-    with pytest.raises(ValueError, match="scale is 2; it must be over 0 and at most 1"):
+    with pytest.raises(ValueError, match="scale is 2; it must be above 0 and at most 1"):
         utils.unary_from_softmax(np.ones((2, 3)), scale=2)
     with pytest.raises(ValueError, match="first dimension must be the classes"):
         utils.unary_from_softmax(np.ones((0, 3)))

@@ -1,4 +1,4 @@
-"""The ways in which published code calls pydensecrf, as `import pydensecrf` would run them."""
+"""Published uses of pydensecrf, run with this package under that name."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_cam_refinement(image: np.ndarray) -> None:
     import pydensecrf.densecrf as dcrf  # type: ignore[import-not-found]
     from pydensecrf.utils import unary_from_labels  # type: ignore[import-not-found]
 
-    # Class activation maps: keys of the classes in the photo, background where none is strong.
+    # Class activation maps: the keys are the classes in the image; background where none is strong.
     height, width = image.shape[:2]
     cams = soft_blobs(2, height, width)
     keys = np.array([0, 8, 15])
@@ -80,7 +80,7 @@ def test_constrain_loss_of_small_score_maps(image: np.ndarray) -> None:
     import pydensecrf.densecrf as dcrf
     import pydensecrf.utils as utils
 
-    # A loss on 41x41 score maps: the photo is scaled down, and the widths with it, by 12.
+    # A loss on 41x41 score maps: the image and the widths are scaled down by 12.
     size, classes, scale = 41, 21, 12.0
     rows = np.linspace(0, image.shape[0] - 1, size).astype(int)
     columns = np.linspace(0, image.shape[1] - 1, size).astype(int)
@@ -144,7 +144,7 @@ def test_video_loop_sets_the_unary_of_each_frame(image: np.ndarray) -> None:
         np.testing.assert_array_equal(np.array(one.inference(5)), np.array(fresh.inference(5)))
 
 
-def test_arrays_may_change_after_they_were_handed_over(image: np.ndarray) -> None:
+def test_arrays_may_change_after_the_call(image: np.ndarray) -> None:
     height, width = image.shape[:2]
     results = []
     for spoil in (False, True):
@@ -279,7 +279,7 @@ def test_an_unchanged_script_runs_with_its_workers(tmp_path: Path, method: str) 
     assert done.stdout.strip() == f"{[str(script), method, '--option']} [24, 24]"
 
 
-def test_script_errors_and_exits_come_through(tmp_path: Path) -> None:
+def test_script_errors_and_exit_codes_are_kept(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text("import sys\nif sys.argv[1:]: sys.exit(7)\nmissing")
     assert run_script(str(script), "x").returncode == 7

@@ -46,10 +46,10 @@ def draw_scene(
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Any]:
-    """Load pydensecrf's (master, 2723c7f) and the exact O(N^2) marginals of a 60x45 photo.
+    """Load the marginals of a 60x45 image by pydensecrf (master, 2723c7f) and by exact O(N^2) sums.
 
     `deeplab`, `readme`, `exact_*`: every second pixel, as 65535 Q in uint16. `img`: the astronaut
-    of scikit-image (NASA, public domain). `logits`: a seeded generator's.
+    of scikit-image (NASA, public domain). `logits`: from a seeded generator.
     """
     with np.load(GOLDEN / "pydensecrf_refine.npz") as file:
         arrays = dict(file)
@@ -190,12 +190,12 @@ def test_filter_comes_near_the_gaussian(d: int) -> None:
     values = torch.rand(300, 2, generator=generator)
     exact = torch.exp(-0.5 * torch.cdist(features[0], features[0]) ** 2) @ values
     filtered = Lattice.build(features, ring=True).filter(values)
-    # Both up to a factor, which the normalisation removes.
+    # Both are known up to a factor, which the normalisation removes.
     ratio = filtered / filtered.sum() * exact.sum() / exact
     assert (ratio - 1).abs().mean() < 0.1
 
 
-def test_lattice_ignores_a_shift_of_whole_cells_and_images_do_not_meet() -> None:
+def test_lattice_ignores_a_shift_of_whole_cells_and_images_are_separate() -> None:
     features = torch.rand(1, 20, 3, generator=torch.Generator().manual_seed(0))
     twice = Lattice.build(features.expand(2, -1, -1))
     once = Lattice.build(features)
@@ -208,7 +208,7 @@ def test_lattice_ignores_a_shift_of_whole_cells_and_images_do_not_meet() -> None
     torch.testing.assert_close(once.repeat(2).filter(values), filtered)
 
 
-def test_the_path_of_mps_devices_computes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_code_for_mps_devices_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     probabilities, image = draw_scene(1, 3)
     values = to_rows(probabilities)
     _, bilateral = crf_lattices(image, MILD, accuracy="lattice", dtype=torch.float32)
@@ -220,7 +220,10 @@ def test_the_path_of_mps_devices_computes_the_same(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"probabilities": torch.rand(3, 4)}, r"probabilities are \(3, 4\); needed is \(K, H, W\)"),
+        (
+            {"probabilities": torch.rand(3, 4)},
+            r"\(3, 4\); they must be \(K, H, W\)",
+        ),
         ({"probabilities": torch.rand(0, 9, 11)}, r"probabilities are \(0, 9, 11\)"),
         ({"probabilities": torch.ones(3, 9, 11, dtype=torch.int64)}, "must be floats from 0 to 1"),
         (
@@ -228,16 +231,16 @@ def test_the_path_of_mps_devices_computes_the_same(monkeypatch: pytest.MonkeyPat
             r"probabilities go down to -0\.\d+; .*softmax",
         ),
         ({"probabilities": torch.rand(3, 5, 6)}, r"image is \(9, 11, 3\).*upsample"),
-        ({"image": torch.zeros(9, 11, dtype=torch.uint8)}, r"needed is \(9, 11, 3\)"),
-        ({"image": torch.zeros(9, 11, 3)}, "image is torch.float32; needed is uint8"),
+        ({"image": torch.zeros(9, 11, dtype=torch.uint8)}, r"it must be \(9, 11, 3\)"),
+        ({"image": torch.zeros(9, 11, 3)}, "image is torch.float32; it must be uint8"),
         (
             {"image": torch.zeros(9, 11, 3, dtype=torch.uint8, device="meta")},
             "image is on meta but probabilities are on cpu",
         ),
-        ({"probabilities": torch.full((3, 9, 11), torch.nan)}, "hold NaN or infinity"),
+        ({"probabilities": torch.full((3, 9, 11), torch.nan)}, "contain NaN or infinity"),
         ({"accuracy": "exact"}, "accuracy is 'exact'; it must be one of lattice, high"),
         ({"params": CRFParams(bilateral_rgb_std=0.01)}, "lattice cells in 1 images"),
-        ({"params": CRFParams(spatial_xy_std=1e-20)}, "widen the kernels"),
+        ({"params": CRFParams(spatial_xy_std=1e-20)}, "use wider kernels"),
     ],
 )
 def test_wrong_input_is_refused(change: dict[str, Any], message: str) -> None:
@@ -286,7 +289,7 @@ def test_lazily_negated_tensors_are_refined(has_gradient: bool) -> None:
 
 
 def test_features_must_have_points_and_be_finite() -> None:
-    with pytest.raises(ValueError, match=r"features are \(5, 2\); needed is \(N, P, d\)"):
+    with pytest.raises(ValueError, match=r"features are \(5, 2\); they must be \(N, P, d\)"):
         Lattice.build(torch.rand(5, 2))
     with pytest.raises(ValueError, match="check them for NaN"):
         Lattice.build(torch.full((1, 5, 2), torch.nan))

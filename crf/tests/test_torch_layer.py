@@ -102,11 +102,11 @@ def test_layer_is_saved_and_loaded() -> None:
 def test_wrong_input_is_refused() -> None:
     scores, images, _ = noisy_square(8)
     layer = CRFLayer(2, MILD)
-    with pytest.raises(ValueError, match=r"logits are .*; needed is float \(N, 2, H, W\)"):
+    with pytest.raises(ValueError, match=r"logits are .*; they must be float \(N, 2, H, W\)"):
         layer(scores[0], images)
-    with pytest.raises(ValueError, match=r"needed is float \(N, 2, H, W\)"):
+    with pytest.raises(ValueError, match=r"they must be float \(N, 2, H, W\)"):
         layer(scores.repeat(1, 2, 1, 1), images)
-    with pytest.raises(ValueError, match=r"needed is uint8 \(1, 8, 8, 3\)"):
+    with pytest.raises(ValueError, match=r"they must be uint8 \(1, 8, 8, 3\)"):
         layer(scores, images[:, :4])
     with pytest.raises(ValueError, match="pass the pixels, not the normalised input"):
         layer(scores, images.float())

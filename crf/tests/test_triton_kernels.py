@@ -1,4 +1,4 @@
-"""The CUDA kernels, in Triton's interpreter: no device needed, but triton and minutes are."""
+"""The CUDA kernels in Triton's interpreter, which needs triton and minutes, but no device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from atrous_crf import CRFParams, triton_kernels as kernels
 from atrous_crf.torch_lattice import crf_lattices, mean_field
 
-kernels.LONG_LIST = 5  # so that both ways of summing are taken
+kernels.LONG_LIST = 5  # so that both ways of summing are used
 generator = torch.Generator().manual_seed(0)
 images = torch.randint(0, 60, (2, 7, 8, 3), generator=generator, dtype=torch.uint8)
 images[:, :, :4] = 7

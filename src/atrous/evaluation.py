@@ -209,7 +209,7 @@ def evaluate(
     kinds = (confusion_matrix, trimap_confusions, boundary_counts)
     counts: dict[str, list[Any]] = {name: [0] * len(kinds) for name in segmenters}
     for done, sample in enumerate(dataset, start=1):
-        for name, result in segmenter.segment_in_ways(sample.image, segmenters).items():
+        for name, result in segmenter.segment_variants(sample.image, segmenters).items():
             for index, count in enumerate(kinds):
                 counts[name][index] += count(
                     sample.labels,

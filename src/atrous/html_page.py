@@ -1,4 +1,4 @@
-"""Pages for people: one HTML file with its pictures inside, readable without a network."""
+"""HTML pages as one file with embedded images, readable without a network."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ figcaption { font-size: .8rem; color: var(--faint); overflow-wrap: anywhere; }
 
 
 def write_html(path: Path, title: str, body: Sequence[str], *, style: str = "") -> None:
-    """Write a page; it needs no other file.
+    """Write a page as one file.
 
     Args:
-        path: Where to.
-        title: Plain text, of the page and of its first heading.
-        body: HTML, piece by piece.
-        style: CSS rules beside those that all pages share.
+        path: The file to write.
+        title: Plain text: title and first heading of the page.
+        body: Pieces of HTML.
+        style: CSS rules in addition to those of all pages.
 
     Raises:
         OSError: If the file cannot be written; an older one stays.
@@ -60,19 +60,19 @@ def write_html(path: Path, title: str, body: Sequence[str], *, style: str = "") 
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, bars: Iterable[int] = ()) -> str:
-    """Lay out a table.
+    """Return a table as HTML.
 
     Args:
-        head: Plain text, a cell each.
-        rows: HTML, a cell each.
-        bars: Columns that hold what `bar` gives.
+        head: Plain text of each header cell.
+        rows: HTML of each cell.
+        bars: Indices of the columns made by `bar`.
     """
     bars = set(bars)
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     lines = [
         "".join(
-            f'<td class="bar">{cell}</td>' if place in bars else f"<td>{cell}</td>"
-            for place, cell in enumerate(row)
+            f'<td class="bar">{cell}</td>' if column in bars else f"<td>{cell}</td>"
+            for column, cell in enumerate(row)
         )
         for row in rows
     ]
@@ -81,20 +81,20 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, bars: Iterable[
 
 
 def bar(share: float) -> str:
-    """Draw a share of 0..1 as a bar over the width of its cell."""
+    """Return a share of 0..1 as a bar in its cell."""
     return f'<div style="width:{100 * share:.1f}%"></div>'
 
 
 def class_label(index: int, name: str, colour: Colour) -> str:
-    """Write a class with its colour."""
+    """Return the index, name and colour of a class as HTML."""
     rgb = "rgb({}, {}, {})".format(*colour)
     return f'<span class="swatch" style="background:{rgb}"></span>{index} {escape(name)}'
 
 
-def figure(picture: NDArray[np.uint8], caption: str) -> str:
-    """Show a picture, (H, W, 3) uint8, inside the page."""
+def figure(image: NDArray[np.uint8], caption: str) -> str:
+    """Return an (H, W, 3) uint8 image with a caption as HTML, embedded as JPEG."""
     encoded = io.BytesIO()
-    Image.fromarray(picture).save(encoded, "JPEG", quality=85)
+    Image.fromarray(image).save(encoded, "JPEG", quality=85)
     source = "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode("ascii")
     text = escape(caption)
     return f'<figure><img alt="{text}" src="{source}"><figcaption>{text}</figcaption></figure>'

@@ -102,7 +102,7 @@ def gain_table(tuning: Tuning) -> Table:
         for name, gain in (("whole images", tuning.miou), (f"within {BAND_PX} px", tuning.trimap))
     )
     return Table(
-        f"{tuning.dataset}, {len(tuning.reported)} images that the search did not see",
+        f"{tuning.dataset}, {len(tuning.reported)} images that the search did not use",
         ("mean IoU", "without CRF", "with CRF", "gain", "95 % interval"),
         (rows,),
         f"95 % intervals of {tuning.miou.resamples} resamples of the images",

@@ -1,4 +1,4 @@
-"""Labels in the form in which the servers of PASCAL VOC and Cityscapes take them."""
+"""Write predictions in the formats of the PASCAL VOC and Cityscapes servers."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ def write_submission(
     split: str = "test",
     progress: Progress | None = None,
 ) -> Path:
-    """Label the photos of a split and pack them for the data set's server.
+    """Segment the images of a split and pack the results for the data set's server.
 
     * `voc2012`: palette PNGs FOLDER/results/VOC2012/Segmentation/comp6_SPLIT_cls/ID.png, packed as
-      FOLDER/results.tgz. comp6 is the competition of methods that saw other data than VOC's, and
-      weights that started from ImageNet have.
+      FOLDER/results.tgz. comp6 is the competition for methods trained on data other than VOC,
+      which includes weights pretrained on ImageNet.
     * `cityscapes`: grey PNGs of labelIds (not trainIds), FOLDER/CITY_SEQUENCE_FRAME_pred.png,
-      packed flat as FOLDER/cityscapes_SPLIT.zip.
+      packed without folders as FOLDER/cityscapes_SPLIT.zip.
 
-    Files of the same name are replaced; the archive holds this split's and no others.
+    Existing files are overwritten. The archive holds the files of this split only.
 
     Args:
-        segmenter: Network and options; its classes must be the data set's.
+        segmenter: Network and options; its classes must be those of the data set.
         dataset: `voc2012` or `cityscapes`.
-        root: The folder that the data set's archives were unpacked into.
-        folder: Where to; made where it is missing.
-        split: Which images; labels are not needed.
-        progress: Called with (images done, images in all) after each image.
+        root: The folder with the unpacked archives of the data set.
+        folder: Output folder; created if it does not exist.
+        split: Name of the split; labels are not needed.
+        progress: Called with (images done, number of images) after each image.
 
     Returns:
-        The archive.
+        Path of the archive.
 
     Raises:
         InputError: If there is no server for the data set, or classes or the split do not fit.
-        FileNotFoundError: If a list or a photo is missing.
+        FileNotFoundError: If a list or an image is missing.
 
     Source: VOC2012 development kit, section 5.3; cityscapesScripts,
     evalPixelLevelSemanticLabeling.py.
@@ -106,7 +106,7 @@ def _pack_zip(folder: Path, split: str, files: Mapping[str, Path]) -> Path:
     return archive
 
 
-# Data set -> name inside the archive, how a label map is written, how the archive is made
+# Data set -> (name inside the archive, writer of a label map, writer of the archive)
 SERVERS = {
     "voc2012": (_voc_path, _write_palette, _pack_tgz),
     "cityscapes": (_cityscapes_path, _write_label_ids, _pack_zip),

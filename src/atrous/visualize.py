@@ -1,4 +1,4 @@
-"""Labels as pictures: in colours, laid over the photo, with a legend of the classes present."""
+"""Draw labels: as colours, as an overlay on the image, with a legend of the classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALPHA = 0.55
 
 
 def colourise(labels: NDArray[Any], label_set: LabelSet) -> NDArray[np.uint8]:
-    """Give every pixel the colour of its class.
+    """Replace class indices by the colours of the classes.
 
     Args:
         labels: (H, W) integer; classes or the ignored index.
@@ -44,18 +44,18 @@ def overlay(
     alpha: float = ALPHA,
     legend: bool = True,
 ) -> Image.Image:
-    """Lay the classes' colours over a photo, outlined, with a legend below it.
+    """Draw the class colours over an image, with outlines and a legend.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        labels: (H, W) integer; classes or the ignored index, whose pixels stay as they are.
+        labels: (H, W) integer; classes or the ignored index, whose pixels stay unchanged.
         label_set: Names and colours.
-        alpha: Share of the colour, from 0 (photo) to 1.
-        legend: Whether to add the classes present and their share of the pixels. The picture grows
-            downwards, and sideways where a name needs more room than the photo has.
+        alpha: Opacity of the colours, from 0 to 1.
+        legend: Whether to add a legend of the classes and their share of the pixels below. The
+            result is wider than the image if a class name needs the room.
 
     Returns:
-        RGB picture; the photo's size without legend.
+        RGB image; without a legend, of the size of `image`.
 
     Raises:
         InputError: If `labels` is no map of this label set, sizes differ, or `alpha` is no share.
@@ -68,23 +68,23 @@ def overlay(
         )
     if not 0 <= alpha <= 1:
         raise InputError(f"alpha is {alpha}; it must be from 0 to 1")
-    picture = Image.fromarray(_blend(image, labels, label_set, alpha))
+    blended = Image.fromarray(_blend(image, labels, label_set, alpha))
     if not legend:
-        return picture
-    size_px = _font_size(picture.size)
-    return _stack([picture, draw_legend(labels, label_set, width=picture.width, size_px=size_px)])
+        return blended
+    size_px = _font_size(blended.size)
+    return _stack([blended, draw_legend(labels, label_set, width=blended.width, size_px=size_px)])
 
 
 def draw_legend(
     labels: NDArray[Any], label_set: LabelSet, *, width: int, size_px: int
 ) -> Image.Image:
-    """List the classes present, largest first, with their share of the pixels.
+    """Draw a legend: the classes in `labels`, largest first, with their share of the pixels.
 
     Args:
         labels: (H, W) integer; classes or the ignored index.
         label_set: Names and colours.
-        width: Width to fill, in pixels; exceeded where one entry alone is wider.
-        size_px: Size of the letters.
+        width: Width of the legend in pixels; exceeded if a single entry is wider.
+        size_px: Font size.
     """
     font = ImageFont.load_default(size_px)
     colours = colour_table(label_set)
@@ -103,8 +103,8 @@ def draw_legend(
     used = sum(columns) + spacing * (len(columns) - 1) + 2 * gap
     canvas = Image.new("RGB", (max(width, used), rows * line + 2 * gap), PAPER)
     draw = ImageDraw.Draw(canvas)
-    for place, (name, share, colour) in enumerate(entries):
-        column, row = divmod(place, rows)
+    for index, (name, share, colour) in enumerate(entries):
+        column, row = divmod(index, rows)
         x = gap + sum(columns[:column]) + spacing * column
         y = gap + row * line + line // 2
         box = (x, y - swatch // 2, x + swatch, y - swatch // 2 + swatch)
@@ -115,7 +115,7 @@ def draw_legend(
 
 
 def _fewest_rows(widths: list[int], spacing: int, width: int) -> int:
-    """Fill columns top to bottom with as few rows as the width allows."""
+    """Return the smallest number of rows whose columns fit into the width."""
     for rows in range(1, len(widths)):
         columns = [max(widths[i : i + rows]) for i in range(0, len(widths), rows)]
         if sum(columns) + spacing * (len(columns) - 1) <= width:
@@ -130,11 +130,11 @@ def compare(
     *,
     alpha: float = ALPHA,
 ) -> Image.Image:
-    """Set a photo beside its label maps, with captions and one legend.
+    """Draw an image and its label maps side by side, with captions and one legend.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        label_maps: Caption -> (H, W) integer, left to right; the legend counts the last.
+        label_maps: Caption -> (H, W) integer, left to right; the legend is that of the last map.
         label_set: Names and colours.
         alpha: As in `overlay`.
 
@@ -142,37 +142,37 @@ def compare(
         InputError: As `overlay`, or if there is no label map.
     """
     if not label_maps:
-        raise InputError("there is no label map to set beside the photo; give at least one")
-    pictures = {"photo": Image.fromarray(image)} | {
+        raise InputError("there is no label map to compare; give at least one")
+    images = {"photo": Image.fromarray(image)} | {
         caption: overlay(image, labels, label_set, alpha=alpha, legend=False)
         for caption, labels in label_maps.items()
     }
     gap = max(4, image.shape[1] // 80)
-    # A page is some 64 letters wide: the strip will be shown that much smaller.
-    size_px = max(12, (image.shape[1] + gap) * len(pictures) // 64)
-    panels = [_captioned(picture, text, size_px) for text, picture in pictures.items()]
+    # About 64 letters fit across, so that captions stay readable when a page scales the strip down.
+    size_px = max(12, (image.shape[1] + gap) * len(images) // 64)
+    panels = [_captioned(panel, text, size_px) for text, panel in images.items()]
     step = max(panel.width for panel in panels) + gap
     strip = Image.new("RGB", (step * len(panels) - gap, panels[0].height), PAPER)
-    for place, panel in enumerate(panels):
-        strip.paste(panel, (place * step, 0))
+    for index, panel in enumerate(panels):
+        strip.paste(panel, (index * step, 0))
     last = list(label_maps.values())[-1]
     return _stack([strip, draw_legend(last, label_set, width=strip.width, size_px=size_px)])
 
 
 def class_shares(labels: NDArray[Any]) -> list[tuple[int, float]]:
-    """Count: (index, share of the pixels in 0..1) of each label present, largest first."""
+    """Return (index, share of the pixels in 0..1) of each label in the map, largest first."""
     counts = np.bincount(labels.astype(np.int64).ravel())
     present = sorted(np.flatnonzero(counts).tolist(), key=lambda index: -counts[index])
     return [(index, float(counts[index] / labels.size)) for index in present]
 
 
 def class_name(index: int, label_set: LabelSet) -> str:
-    """Name a label; the ignored index is `ignored`."""
+    """Return the name of a label; that of the ignored index is `ignored`."""
     return label_set.names[index] if index < label_set.num_classes else "ignored"
 
 
 def percent(share: float) -> str:
-    """Write a share of 0..1 for people: `41 %`, `3.2 %`, `<0.1 %`."""
+    """Format a share of 0..1: `41 %`, `3.2 %`, `<0.1 %`."""
     if share < 0.001:
         return "<0.1 %"
     return f"{100 * share:.{1 if share < 0.0995 else 0}f} %"
@@ -181,7 +181,7 @@ def percent(share: float) -> str:
 def _blend(
     image: NDArray[np.uint8], labels: NDArray[Any], label_set: LabelSet, alpha: float
 ) -> NDArray[np.uint8]:
-    """Mix photo and colours; the first pixel of every class is darker, which draws the outlines."""
+    """Blend image and colours; pixels where a class begins are darkened, as outlines."""
     colours = colour_table(label_set)
     weight = np.full(len(colours), round(alpha * 256), np.uint16)
     if label_set.ignore_index is not None:
@@ -201,24 +201,24 @@ def _outlines(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _font_size(size: tuple[int, int]) -> int:
-    """Letters that stay readable when the picture is shown at the width of a page."""
+    """Font size that stays readable when the image is shown at the width of a page."""
     return max(12, round((size[0] * size[1]) ** 0.5 / 34))
 
 
-def _captioned(picture: Image.Image, text: str, size_px: int) -> Image.Image:
+def _captioned(image: Image.Image, text: str, size_px: int) -> Image.Image:
     font = ImageFont.load_default(size_px)
-    width = max(picture.width, round(font.getlength(text)))
-    panel = Image.new("RGB", (width, picture.height + 2 * size_px), PAPER)
+    width = max(image.width, round(font.getlength(text)))
+    panel = Image.new("RGB", (width, image.height + 2 * size_px), PAPER)
     ImageDraw.Draw(panel).text((0, size_px), text, INK, font, "lm")
-    panel.paste(picture, (0, 2 * size_px))
+    panel.paste(image, (0, 2 * size_px))
     return panel
 
 
-def _stack(pictures: list[Image.Image]) -> Image.Image:
-    width = max(picture.width for picture in pictures)
-    canvas = Image.new("RGB", (width, sum(picture.height for picture in pictures)), PAPER)
+def _stack(images: list[Image.Image]) -> Image.Image:
+    width = max(image.width for image in images)
+    canvas = Image.new("RGB", (width, sum(image.height for image in images)), PAPER)
     y = 0
-    for picture in pictures:
-        canvas.paste(picture, (0, y))
-        y += picture.height
+    for image in images:
+        canvas.paste(image, (0, y))
+        y += image.height
     return canvas

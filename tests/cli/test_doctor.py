@@ -45,7 +45,7 @@ def test_data_that_breaks_training_exits_with_1_and_says_why(root: Path) -> None
     assert result.exit_code == 1
     assert "1 pair(s) of train cannot be used." in result.output
     assert "p1.jpg is damaged or cut short" in result.output
-    assert "This data will not train: 1 thing(s) to mend first." in result.output
+    assert "This data will not train: 1 problem(s) to fix first." in result.output
     assert (root / "page.html").is_file()
 
 

@@ -123,7 +123,7 @@ def test_a_submission_is_written_instead_of_scores(
         (("--variants", "crf+xyz"), 2, "'xyz' in 'crf+xyz' is unknown; choose from single, msc"),
         (("--variants", "all", "--flip"), 2, "--variants cannot be combined with --flip or --crf"),
         (("--submission", "out", "--plot", "a.png"), 2, "--submission cannot be combined with -o"),
-        (("--submission", "out"), 1, "folder has no server that scores submissions; voc2012"),
+        (("--submission", "out"), 1, "folder has no server for submissions; choose from voc2012"),
         (("--plot", "a.jpg"), 1, "a.jpg does not end in .svg, .png, .pdf"),
         (("-o", "."), 2, "File '.' is a directory"),
         (("-o", "no/a.json"), 1, "no is not a folder; create it first"),

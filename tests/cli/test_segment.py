@@ -89,7 +89,7 @@ def test_what_was_done_is_said(segment: Any, folder: Path) -> None:
     lines = segment("photos", "-o", "out").stdout.splitlines()
     assert lines[0] == "weights drawn (for tests only)"
     assert lines[1].startswith("dense CRF off (")
-    assert lines[2].startswith(f"{Path('photos/a.jpg')} -> {Path('out/a.png')}  0.")
+    assert lines[2].startswith(f"{Path('photos/a.jpg')} -> {Path('out/a.png')}  ")
     assert lines[-1].startswith("2 of 2 images labelled in ")
     assert lines[-1].endswith("results are in out/")
 

@@ -11,6 +11,8 @@ from PIL import Image
 from atrous.cli.main import main
 from atrous.weights.checkpoint import read_entry
 
+pytestmark = pytest.mark.usefixtures("narrow_resnet18")
+
 RECIPE = """
 name = "small"
 [data]

@@ -35,7 +35,7 @@ def test_the_best_parameters_go_into_a_copy_of_the_weights(noisy: Case, weights:
     before = weights.read_bytes()
     result = run(noisy, weights, "-o", "out.safetensors")
     assert result.exit_code == 0, result.output
-    assert "folder/val, 7 images that the search did not see" in result.output
+    assert "folder/val, 7 images that the search did not use" in result.output
     assert "within 3 px" in result.output
     assert "95 % intervals of 1000 resamples" in result.output
     assert "The CRF is on by default: on 7 images" in result.output

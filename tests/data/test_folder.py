@@ -68,7 +68,7 @@ def test_missing_folders_are_named(root, tmp_path):
 
 
 def test_an_unknown_data_set_lists_near_names(root):
-    with pytest.raises(ValueError, match=r"'camvidd'; there is camvid"):
+    with pytest.raises(ValueError, match=r"'camvidd'; did you mean camvid"):
         load_dataset("camvidd", root, split="train")
 
 

@@ -61,6 +61,19 @@ def test_a_stream_that_starts_later_gives_the_same_samples(stream):
         assert torch.equal(x, x2)
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_share_the_batches_and_none_is_read_twice(stream, count):
+    whole = batches(stream, start=2, stop=14, workers=0)
+    shares = [
+        batches(stream, start=2, stop=14, workers=0, share=(rank, count)) for rank in range(count)
+    ]
+    assert [len(share) for share in shares] == [len(whole) // count] * count
+    for index, (x, y) in enumerate(whole):
+        x2, y2 = shares[index % count][index // count]
+        assert torch.equal(x, x2)
+        assert torch.equal(y, y2)
+
+
 def test_reading_leaves_the_numbers_of_dropout_alone(stream):
     torch.manual_seed(0)
     expected = torch.rand(3)
@@ -85,6 +98,14 @@ def test_the_seed_changes_the_samples(stream):
     other = TrainingStream(stream.dataset, stream.transform, seed=4)
     first, second = (batches(s, start=0, stop=4, workers=0)[0][0] for s in (stream, other))
     assert not torch.equal(first, second)
+
+
+def test_an_unexpected_error_of_a_worker_ends_the_workers(stream):
+    """They ignore SIGTERM, so Python would wait for them at exit for as long as they live."""
+    stream.transform = None
+    with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+        batches(stream, start=0, stop=12, workers=2)
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from xml.etree import ElementTree
 
 import pytest
@@ -166,8 +166,8 @@ def test_broken_write_leaves_the_old_picture(
     path = tmp_path / "net.svg"
     path.write_text("old")
 
-    def fill_the_disk(_: Any, target: Path, **__: Any) -> None:
-        Path(target).write_text("half")
+    def fill_the_disk(_: Any, file: IO[bytes], **__: Any) -> None:
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", fill_the_disk)

@@ -80,7 +80,7 @@ def test_missing_files_are_listed(root: Path) -> None:
     (root / "labels/p1.png").unlink()
     (root / "images/p2.jpg").unlink()
     finding = only(diagnose(root)[1], Level.BREAKS)
-    assert "train does not open: 2 file(s) of the split are missing" in finding.text
+    assert "train cannot be opened: 2 file(s) of the split are missing" in finding.text
     assert [Path(line).stem for line in finding.details] == ["p2", "p1"]
 
 
@@ -88,7 +88,7 @@ def test_a_missing_list_is_told(root: Path) -> None:
     (root / "splits/val.txt").unlink()
     finding = only(diagnose(root)[1], Level.BREAKS)
     assert re.search(
-        r"val does not open: .*val.txt does not exist; splits there: train", finding.text
+        r"val cannot be opened: .*val.txt does not exist; splits there: train", finding.text
     )
 
 
@@ -114,9 +114,9 @@ def test_coloured_masks_without_a_list_of_classes_are_counted(root: Path) -> Non
     colour_labels(root)
     for finding in diagnose(root)[1]:
         assert finding.level is Level.BREAKS
-        assert "does not open: 1 of 5 label files cannot be read" in finding.text
+        assert "cannot be opened: 1 of 5 label files cannot be read" in finding.text
         assert "p1.png holds RGB pixels, not class indices" in finding.text
-        assert finding.remedy.startswith("Mend what this says")
+        assert finding.remedy.startswith("Fix this, then run doctor again")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_classes_that_training_never_shows_lower_scores(root: Path) -> None:
     for seed in range(5):
         write_pair(root, f"p{seed}", stripes(0, 1), seed=seed)
     finding = only(diagnose(root)[1], Level.WARNING)
-    assert finding.text == "val is scored on classes that train never shows: tree."
+    assert finding.text == "val holds classes that never occur in train: tree."
 
 
 def test_classes_that_are_nowhere_are_noted(root: Path) -> None:
@@ -170,7 +170,7 @@ def test_label_maps_of_one_class_each_are_suspicious(root: Path) -> None:
     for seed in range(5):
         write_pair(root, f"p{seed}", stripes(seed % 3), seed=seed)
     finding = only(diagnose(root)[1], Level.WARNING)
-    assert finding.text == "5 of 5 label maps hold one class only."
+    assert finding.text == "5 of 5 label maps hold only one class."
 
 
 def test_a_split_of_void_breaks_training(root: Path) -> None:
@@ -184,7 +184,7 @@ def test_void_images_and_a_large_share_of_void_lower_scores(root: Path) -> None:
     for seed in (0, 1):
         write_pair(root, f"p{seed}", stripes(255), seed=seed)
     images, share = diagnose(root)[1]
-    assert images.text == "2 image(s) of train hold nothing but void."
+    assert images.text == "2 image(s) of train hold only void."
     assert images.details == ("p0", "p1")
     assert share.text == "40 % of train's pixels are void."
     assert {images.level, share.level} == {Level.WARNING}
@@ -193,7 +193,7 @@ def test_void_images_and_a_large_share_of_void_lower_scores(root: Path) -> None:
 def test_an_image_in_both_splits_breaks_training(root: Path) -> None:
     list_split(root, "val", "p5", "p0")
     finding = only(diagnose(root)[1], Level.BREAKS)
-    assert finding.text == "1 image(s) are in train and in val by name."
+    assert finding.text == "1 name(s) are in both train and val."
     assert finding.details == ("p0",)
 
 
@@ -202,7 +202,7 @@ def test_near_duplicates_across_splits_are_a_leak(root: Path) -> None:
         root / "images/p6.jpg", quality=60
     )
     finding = only(diagnose(root)[1], Level.WARNING)
-    assert finding.text == "1 image(s) of val look nearly like one of train."
+    assert finding.text == "1 image(s) of val look almost like an image of train."
     assert finding.details == ("p3 (train) and p6 (val), mirrored",)
 
 
@@ -228,7 +228,7 @@ def test_voc_labels_without_void_are_suspicious(tmp_path: Path) -> None:
         Image.fromarray(labels).save(devkit / f"SegmentationClass/p{seed}.png")
     findings = diagnose(tmp_path, "voc2012")[1]
     assert [finding.text for finding in findings] == [
-        f"{split} has no void pixel, where VOC outlines every object with 255."
+        f"{split} has no void pixel, but VOC outlines every object with 255."
         for split in ("train", "val")
     ]
 
@@ -256,7 +256,7 @@ def test_classes_that_a_part_of_train_lacks_are_noted(root: Path) -> None:
     findings = diagnose(root, most=2)[1]
     finding = only(findings, Level.NOTE)
     assert finding.text == (
-        "val is scored on classes that train never shows in the 2 of 5 images read: tree."
+        "val holds classes that never occur in train in the 2 of 5 images read: tree."
     )
     assert finding.remedy.startswith("Leave out --images to be sure.")
     assert verdict(findings) == "This data will train."
@@ -269,14 +269,14 @@ def test_classes_that_all_of_train_lacks_lower_scores_in_a_part_of_val(root: Pat
     for seed in range(6):
         write_pair(root, f"v{seed}", stripes(0, 1, 2), seed=10 + seed)
     finding = only(diagnose(root, most=5)[1], Level.WARNING)
-    assert finding.text == "val is scored on classes that train never shows: tree."
+    assert finding.text == "val holds classes that never occur in train: tree."
 
 
 @pytest.mark.parametrize(
     ("first", "last", "text"),
     [
         (1, 1, "The labels of train hold a single class in the 2 of 5 images read: road."),
-        (0, 1, "2 of 2 label maps hold one class only in the 2 of 5 images read."),
+        (0, 1, "2 of 2 label maps hold only one class in the 2 of 5 images read."),
         (255, 255, "No pixel of train has a class in the 2 of 5 images read: all labels are void."),
     ],
 )
@@ -319,7 +319,7 @@ def test_places_are_spread_evenly(length: int, most: int, places: list[int]) -> 
 @pytest.mark.parametrize(
     ("name", "most", "error", "says"),
     [
-        ("foldr", None, ValueError, "no data set is called 'foldr'; there is folder"),
+        ("foldr", None, ValueError, "no data set is called 'foldr'; did you mean folder"),
         ("folder", 0, ValueError, "0 pairs cannot be examined"),
         ("synthia", None, FileNotFoundError, "nowhere is not a folder"),
     ],
@@ -341,7 +341,7 @@ def test_the_page_stands_alone_and_holds_everything(root: Path, tmp_path: Path) 
     assert "1 road &lt;b&gt;" in page
     assert page.count('src="data:image/jpeg;base64,') == 4 + 2
     assert not re.search(r'(src|href)="(?!data:)', page)
-    with pytest.raises(OSError, match="a.html"):
+    with pytest.raises(OSError, match="is not a folder; create it first"):
         write_page(tmp_path / "no/a.html", examination, findings)
 
 

@@ -95,11 +95,11 @@ def test_training_leaves_a_report_that_needs_nothing_else(finished: Path) -> Non
     assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
     assert "http" not in page.replace('charset="utf-8"', "")
     for text in ("Training of small", "Loss", "Learning rate of the backbone", "Mean IoU on val",
-                 "dark &lt;1&gt;", "for &lt;tests&gt; only", "Worst pictures of 3",
+                 "dark &lt;1&gt;", "for &lt;tests&gt; only", "Worst images of 3",
                  "learning_rate = 1e-06"):  # fmt: skip
         assert text in page, text
     evaluation = json.loads((finished / "evaluation.json").read_text())
-    assert f"{evaluation['miou']:.3f} in the end" in page
+    assert f"{evaluation['miou']:.3f} at the end" in page
     for value in evaluation["iou"].values():
         assert value is None or f"<td>{value:.3f}</td>" in page
 
@@ -130,7 +130,7 @@ def test_a_run_that_goes_on_is_reported_as_far_as_it_is(tmp_path: Path) -> None:
     assert list(addresses(page)) == []
     assert "Confusion" not in page
     assert summarise(read_record(tmp_path)) == (
-        "60 of 100 iterations in 4 min; mean IoU 0.400 in the end, 0.500 at best (iteration 40)."
+        "60 of 100 iterations in 4 min; mean IoU 0.400 at the end, 0.500 at best (iteration 40)."
     )
 
 
@@ -139,7 +139,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
         write_report(tmp_path)
     write_log(tmp_path)
     (tmp_path / "log.jsonl").write_text("no json\n{}\n")
-    with pytest.raises(ValueError, match=r"log.jsonl, line 1 is no JSON"):
+    with pytest.raises(ValueError, match=r"log.jsonl, line 1 is not JSON"):
         write_report(tmp_path)
 
 

@@ -14,6 +14,8 @@ from atrous.training.optimizer import freeze, make_optimizer
 from atrous.training.recipe import recipe_from_table
 from atrous.training.step import Stepper, dropout_seed
 
+pytestmark = pytest.mark.usefixtures("narrow_resnet18")
+
 RESNET = {"name": "deeplabv2_resnet18", "head": "conv1x1"}
 # The paper's VGG head: dropout twice in it.
 VGG = {"name": "deeplabv2_vgg16", "head": "largefov"}

@@ -13,6 +13,8 @@ from atrous.training import train
 from atrous.training.recipe import recipe_from_table
 from atrous.training.tensorboard import Board
 
+pytestmark = pytest.mark.usefixtures("narrow_resnet18")
+
 
 def write_data(root: Path) -> None:
     for folder in ("images", "labels", "splits"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ BASE: dict[str, dict[str, Any]] = {
     "output": {"evaluate_every": 0, "checkpoint_every": 100, "log_every": 1},
 }
 # A sample of every batch of four is void alone, and the others have unequal shares of it.
-CASES: dict[str, dict[str, dict[str, Any]]] = {
+CASES: dict[str, dict[str, Any]] = {
     "divided batches": {},
     "divided batches, accumulated": {"optimizer": {"batch_size": 2, "accumulate": 2}},
     "whole batches dealt out": {"optimizer": {"batch_size": 1, "accumulate": 4}},
@@ -36,7 +37,7 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
 def config_of(case: str, tree: Path) -> Recipe:
     table: dict[str, Any] = {"name": "small", **{k: dict(v) for k, v in BASE.items()}}
     for key, values in CASES[case].items():
-        table[key] = {**table.get(key, {}), **values}
+        table[key] = {**table.get(key, {}), **values} if isinstance(values, dict) else values
     table["data"]["root"] = str(tree)
     return recipe_from_table(table)
 
@@ -44,10 +45,16 @@ def config_of(case: str, tree: Path) -> Recipe:
 def main(tree: Path, output: Path) -> None:
     import torch.distributed as dist
 
+    spec = importlib.util.spec_from_file_location("narrow", Path(__file__).parents[1] / "narrow.py")
+    assert spec is not None
+    assert spec.loader is not None
+    narrow = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(narrow)
     dist.init_process_group("gloo")
-    for case in CASES:
-        train(config_of(case, tree), output=output / case)
-        dist.barrier()
+    with narrow.narrow_network():
+        for case in CASES:
+            train(config_of(case, tree), output=output / case)
+            dist.barrier()
     dist.destroy_process_group()
 
 

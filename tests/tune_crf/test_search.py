@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from atrous.crf import DenseCRF
-from atrous.image_io import read_image
+from atrous.image_io import read_image, write_probabilities
 from atrous.metrics import confusion_matrix, miou, trimap_confusions
 from atrous.predict import Segmenter
 from atrous.scores import read_scores
@@ -75,7 +75,7 @@ def test_where_the_crf_helps_it_is_on_by_default(
     entry = tuning.update(segmenter.entry)
     assert entry.use_crf
     assert entry.crf is not None
-    assert entry.crf["bilateral_weight"] == tuning.params.bilateral_weight
+    assert entry.crf.bilateral_weight == tuning.params.bilateral_weight
     assert entry.metrics["some/val"] == {"miou": 0.5}
     scores = entry.metrics["folder/val, 4 images apart from the CRF's search"]
     assert scores["miou with CRF"] == pytest.approx(tuning.miou.after, abs=1e-5)
@@ -96,6 +96,21 @@ def test_where_the_crf_does_not_help_it_stays_off(
     assert entry.crf is not None, "whoever asks for the CRF gets the best parameters found"
 
 
+def test_of_equal_scores_the_weakest_and_narrowest_kernel_wins(
+    segmenter: Segmenter, noisy: Case, tmp_path: Path
+) -> None:
+    for sample in noisy.dataset:  # so certain that no kernel changes a label
+        scores = np.eye(3, dtype=np.float32)[sample.labels].transpose(2, 0, 1)
+        write_probabilities(noisy.scores / f"{sample.name}.npz", scores, noisy.dataset.label_set)
+    # The weakest is neither first nor last, so that no order of visiting finds it by chance.
+    grid = Grid(weights=(3, 1, 4), xy_stds=(9, 5, 12), rgb_stds=(6, 3, 8), refinements=0)
+    tuning = run(segmenter, noisy, tmp_path / "work", grid=grid, search_images=1, resamples=10)
+    points = (tmp_path / "work/points.jsonl").read_text().splitlines()
+    assert {json.loads(line)[3] for line in points} == {1.0}, "all 27 points must be equal"
+    assert len(points) == 27
+    assert tuning.params == grid.params((1, 5, 3))
+
+
 def test_threads_do_not_change_the_result(
     segmenter: Segmenter, noisy: Case, tmp_path: Path
 ) -> None:
@@ -103,7 +118,7 @@ def test_threads_do_not_change_the_result(
     assert run(segmenter, noisy, tmp_path / "three", workers=3) == one
 
 
-def test_a_stopped_search_goes_on_where_it_was(
+def test_an_interrupted_search_is_resumed(
     segmenter: Segmenter, noisy: Case, tmp_path: Path
 ) -> None:
     whole = run(segmenter, noisy, tmp_path / "whole")
@@ -124,7 +139,7 @@ def test_a_stopped_search_goes_on_where_it_was(
     assert (work / "points.jsonl").read_text() == (tmp_path / "whole/points.jsonl").read_text()
 
 
-def test_the_network_runs_once_an_image_and_its_scores_are_kept(
+def test_the_network_runs_once_per_image_and_its_scores_are_kept(
     segmenter: Segmenter, noisy: Case, tmp_path: Path
 ) -> None:
     runs: list[int] = []
@@ -162,7 +177,7 @@ def test_images_without_scores_or_with_other_classes_are_named(
     with pytest.raises(ValueError, match=r"p3.npy holds 2 classes, but folder has 3"):
         run(segmenter, noisy, tmp_path / "work")
     (noisy.scores / "p3.npy").unlink()
-    with pytest.raises(FileNotFoundError, match=r"scores holds no p3.npz or p3.npy; save its"):
+    with pytest.raises(FileNotFoundError, match=r"scores has neither p3.npz nor p3.npy; save"):
         run(segmenter, noisy, tmp_path / "work")
 
 
@@ -170,7 +185,7 @@ def test_images_without_scores_or_with_other_classes_are_named(
 def test_too_few_images_for_both_parts_are_refused(
     segmenter: Segmenter, noisy: Case, tmp_path: Path, search: int, report: int | None
 ) -> None:
-    with pytest.raises(ValueError, match=r"asked for of 8; both parts need at least one"):
+    with pytest.raises(ValueError, match=r"asked for, but there are 8; both parts need"):
         run(segmenter, noisy, tmp_path / "work", search_images=search, report_images=report)
 
 

@@ -10,16 +10,16 @@
 namespace atrous {
 namespace {
 
-constexpr std::size_t kSliced = 1u << 12;  // points that one task works on
+constexpr std::size_t kSliced = 1u << 12;  // points per task
 
-// Factor that makes up for the blur's gain.
+// Returns the factor that compensates the blur's gain.
 float alpha(int dimensions) { return 1.0f / (1.0f + std::pow(2.0f, -static_cast<float>(dimensions))); }
 
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Splat and blur of ones: one number a vertex.
+// Returns the blurred splat of ones: one number per vertex.
 Buffer<float> blurred_ones(const Lattice& lattice, int threads) {
   Buffer<float> ones, values(lattice.num_vertices);
   if (lattice.has_parts()) {
@@ -41,7 +41,7 @@ void normalize(Lattice& lattice, Normalization normalization, int threads) {
     values = blurred_ones(lattice, threads);
     norm = Buffer<float>(points);
   }
-  const Slice slice{lattice.splice(values.data()), norm.data(), 1};
+  const Slice slice{lattice.view(values.data()), norm.data(), 1};
   parallel_ranges(threads, points, kSliced, [&](std::size_t begin, std::size_t end) {
     if (!norm.empty()) kernels().slice(slice, begin, end);
     for (std::size_t p = begin; p < end; ++p) {
@@ -55,7 +55,7 @@ void normalize(Lattice& lattice, Normalization normalization, int threads) {
     }
   });
   if (lattice.has_parts()) {
-    // One set of weights serves both ways: what slicing multiplies by the gain is taken back here.
+    // Splat and slice share one set of weights, so alpha would be applied twice: undo it once here.
     for (Entry& entry : lattice.entries) entry.weight = 1.0f / gain;
   } else if (is_before(normalization)) {
     parallel_ranges(threads, points * corners, 1u << 16, [&](std::size_t begin, std::size_t end) {
@@ -113,7 +113,7 @@ void gather_and_blur(const Lattice& lattice, const float* sums, float* values, i
 Buffer<float> filter_ones(const Lattice& lattice, int threads) {
   const Buffer<float> values = blurred_ones(lattice, threads);
   Buffer<float> filtered(lattice.num_points);
-  const Slice slice{lattice.splice(values.data()), filtered.data(), 1};
+  const Slice slice{lattice.view(values.data()), filtered.data(), 1};
   parallel_ranges(threads, lattice.num_points, kSliced,
                   [&](std::size_t begin, std::size_t end) { kernels().slice(slice, begin, end); });
   return filtered;
@@ -131,7 +131,7 @@ void filter(const float* features, int dimensions, const float* values, int chan
     for (std::size_t c = 0; c < row; ++c)
       rows[p * row + c] = c < static_cast<std::size_t>(channels) ? values[p * channels + c] : 0.0f;
   splat_and_blur(lattice, rows.data(), filtered.data(), static_cast<int>(row), threads);
-  const Slice slice{lattice.splice(filtered.data()), rows.data(), static_cast<int>(row)};
+  const Slice slice{lattice.view(filtered.data()), rows.data(), static_cast<int>(row)};
   parallel_ranges(threads, num_points, kSliced,
                   [&](std::size_t begin, std::size_t end) { kernels().slice(slice, begin, end); });
   for (std::size_t p = 0; p < num_points; ++p)

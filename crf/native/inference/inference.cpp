@@ -1,4 +1,5 @@
-// The iterations: filter the marginals of all terms, then update every point. potts.cpp has those of Potts models.
+// The mean-field iterations: filter the marginals for all terms, then update every point. potts.cpp has the faster
+// iterations for Potts models.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -50,12 +51,12 @@ void MeanField::infer(int iterations, float* output, bool (*interrupted)()) {
   }
 }
 
-// One pass over the points; with `divergence_of` the sum that makes the divergence.
+// Updates all points. With `divergence_of`, computes the divergence of those marginals instead.
 double MeanField::update_general(float* marginals, float* output, const float* divergence_of, bool with_terms) {
   const Kernels& run = kernels();
   const int channels = padded_channels(num_classes_);
   std::vector<Buffer<float>> values;
-  std::vector<Splice> splices;
+  std::vector<LatticeView> views;
   std::vector<Compatibility> compatibilities;
   std::vector<std::vector<float>> padded;
   if (with_terms) {
@@ -63,7 +64,7 @@ double MeanField::update_general(float* marginals, float* output, const float* d
     filter_terms(source, nullptr, channels, values);
     for (std::size_t t = 0; t < terms_.size(); ++t) {
       const CompatibilityMatrix& c = terms_[t]->compatibility;
-      splices.push_back(terms_[t]->lattice->splice(values[t].data()));
+      views.push_back(terms_[t]->lattice->view(values[t].data()));
       padded.emplace_back(c.rank == 2 ? std::size_t(channels) * channels : channels, 0.0f);
       for (int i = 0; i < num_classes_; ++i) {
         if (c.rank < 2) {
@@ -78,9 +79,9 @@ double MeanField::update_general(float* marginals, float* output, const float* d
   }
   Stopwatch watch(timings_["slice"]);
   GeneralUpdate update{};
-  update.terms = splices.data();
+  update.terms = views.data();
   update.compatibilities = compatibilities.data();
-  update.num_terms = static_cast<int>(splices.size());
+  update.num_terms = static_cast<int>(views.size());
   update.log_unary = log_unary_.data();
   update.log_unary_last = log_unary_last_.data();
   update.unary_channels = unary_channels_;
@@ -135,7 +136,7 @@ Buffer<float> MeanField::load_marginals(const float* marginals) {
 
 void MeanField::step(float* marginals) {
   prepare();
-  // Whoever steps may have changed the marginals: they need not sum to 1, so every class keeps its channel.
+  // The caller may have changed the marginals, so that they need not sum to 1: every class keeps its channel.
   Buffer<float> rows = load_marginals(marginals);
   update_general(rows.data(), marginals, nullptr, true);
 }

@@ -1,4 +1,5 @@
-// The terms and what is prepared before the first iteration; unary.cpp, inference.cpp and potts.cpp hold the rest.
+// The terms of the energy, and the preparations before the first iteration. The other parts of MeanField are in
+// unary.cpp, inference.cpp and potts.cpp.
 #include "inference/mean_field.hpp"
 
 #include <algorithm>
@@ -32,7 +33,7 @@ MeanField::MeanField(int num_classes, std::size_t num_points, std::size_t height
 
 MeanField::~MeanField() = default;
 
-void MeanField::need_grid(const char* what) const {
+void MeanField::require_grid(const char* what) const {
   if (height_ == 0) throw std::invalid_argument(std::string(what) + " needs height and width");
 }
 
@@ -72,7 +73,7 @@ void MeanField::add_term(std::unique_ptr<Features> features, CompatibilityMatrix
 
 void MeanField::add_positions(float x_std, float y_std, CompatibilityMatrix compatibility,
                               Normalization normalization) {
-  need_grid("add_positions");
+  require_grid("add_positions");
   add_term(grid_features(height_, width_, x_std, y_std), std::move(compatibility), normalization);
   terms_.back()->positions = PositionKey{height_, width_, x_std, y_std, ring_, static_cast<int>(normalization)};
 }
@@ -80,7 +81,7 @@ void MeanField::add_positions(float x_std, float y_std, CompatibilityMatrix comp
 template <class Pixel>
 void MeanField::add_image(const Pixel* image, int channels, float x_std, float y_std, const float* stds,
                           CompatibilityMatrix compatibility, Normalization normalization) {
-  need_grid("add_image");
+  require_grid("add_image");
   add_term(image_features(height_, width_, x_std, y_std, image, channels, stds), std::move(compatibility),
            normalization);
 }
@@ -95,9 +96,9 @@ void MeanField::add_features(const float* features, int dimensions, Compatibilit
   add_term(point_features(features, num_points_, dimensions), std::move(compatibility), normalization);
 }
 
-// ---- preparation: all that does not depend on the marginals ----
+// ---- preparation: everything that does not depend on the marginals ----
 
-// Pixels are worked on tile by tile, so that the vertices of a tile stay in the cache while it needs them.
+// Pixels are processed tile by tile, so that the vertices of a tile stay in the cache.
 void MeanField::choose_order() {
   if (!order_.empty() || height_ == 0 || (height_ <= kTile && width_ <= kTile)) return;
   Buffer<std::uint32_t> order(num_points_);
@@ -111,7 +112,7 @@ void MeanField::choose_order() {
   order_ = std::move(order);
 }
 
-// The internal places of some pixels that follow each other.
+// Writes the internal positions of `count` consecutive pixels.
 void MeanField::find_places(std::size_t first, std::size_t count, std::uint32_t* places) const {
   const std::size_t width = height_ == 0 ? count : width_;
   std::size_t y = height_ == 0 ? 0 : first / width, x = height_ == 0 ? 0 : first % width;
@@ -128,7 +129,7 @@ void MeanField::find_places(std::size_t first, std::size_t count, std::uint32_t*
 }
 
 void MeanField::build(Term& term) {
-  if (term.positions) term.lattice = find_lattice(*term.positions);
+  if (term.positions) term.lattice = lattice_cache().get(*term.positions);
   if (term.lattice) return term.features.reset();
   const bool allows_parts = is_before(term.normalization) == is_after(term.normalization);
   Lattice lattice = build_lattice(*term.features, num_points_, order_.empty() ? nullptr : order_.data(), ring_,
@@ -136,7 +137,7 @@ void MeanField::build(Term& term) {
   normalize(lattice, term.normalization, threads_);
   lattice.ones = filter_ones(lattice, threads_);
   term.lattice = std::make_shared<const Lattice>(std::move(lattice));
-  if (term.positions) keep_lattice(*term.positions, term.lattice);
+  if (term.positions) lattice_cache().put(*term.positions, term.lattice);
   term.features.reset();
 }
 
@@ -144,7 +145,8 @@ void MeanField::prepare() {
   {
     Stopwatch watch(timings_["build"]);
     choose_order();
-    // The last term first: images make larger lattices than positions, and whoever begins with one is helped later.
+    // Largest lattice first, so that threads finish together: images have larger lattices than positions, and come
+    // last.
     std::vector<Term*> missing;
     for (auto term = terms_.rbegin(); term != terms_.rend(); ++term)
       if ((*term)->features) missing.push_back(term->get());
@@ -152,7 +154,7 @@ void MeanField::prepare() {
                     Order::kAscending);
   }
   if (!log_unary_.empty()) return;
-  const std::size_t channels = unary_channels_;  // no unary: all classes alike
+  const std::size_t channels = unary_channels_;  // without a unary, all classes are equal
   log_unary_ = Buffer<float>(num_points_ * channels);
   log_unary_last_ = Buffer<float>(num_points_);
   unary_shift_ = Buffer<float>(num_points_);

@@ -13,7 +13,7 @@
 namespace atrous {
 
 struct CompatibilityMatrix {
-  int rank = 0;               // 0: one strength of a Potts model; 1: a value a class; 2: a matrix
+  int rank = 0;               // 0: the strength of a Potts model; 1: one value per class; 2: a matrix
   std::vector<float> values;  // 1, C or C * C numbers; a matrix is symmetric
 };
 
@@ -24,8 +24,8 @@ class MeanField {
 
   // [classes][points]; rows in the order of the image.
   void set_unary(const float* energy);
-  // Probabilities instead: energy = -log(clip(p, 1e-5, 1)). With `live`, class i is p[live[i]] and one more class
-  // stands for the sum of all others.
+  // Sets energy = -log(clip(p, 1e-5, 1)). With `live`, class i is row live[i] of the probabilities, and the last class
+  // is the sum of all other rows.
   void set_probabilities(const float* probabilities, std::size_t num_rows, const std::int32_t* live,
                          std::size_t num_live);
   void clear_unary();
@@ -37,7 +37,8 @@ class MeanField {
   void add_features(const float* features, int dimensions, CompatibilityMatrix compatibility,
                     Normalization normalization);
 
-  // All write or read [points][classes] in the order of the image. `interrupted` is asked between iterations.
+  // All of these read or write [points][classes] in the order of the image. infer calls `interrupted` between
+  // iterations.
   void infer(int iterations, float* output, bool (*interrupted)());
   void start(float* output);
   void step(float* marginals);
@@ -56,14 +57,14 @@ class MeanField {
   void build(Term& term);
   void choose_order();
   void find_places(std::size_t first, std::size_t count, std::uint32_t* places) const;
-  void need_grid(const char* what) const;
+  void require_grid(const char* what) const;
   template <class Read>
   void read_unary(Read read);
   bool shares_potts_path(float& ratio) const;
   void infer_potts(int iterations, float ratio, float* output, bool (*interrupted)());
   void infer_general(int iterations, float* output, bool (*interrupted)());
   double update_general(float* marginals, float* output, const float* divergence_of, bool with_terms);
-  // `sums`: of each term what its parts add up to, or null where `source` has all there is.
+  // `sums`: the partial sums of each term with parts, or null to compute all from `source`.
   void filter_terms(const float* source, const Buffer<float>* sums, int channels, std::vector<Buffer<float>>& values);
   Buffer<float> load_marginals(const float* marginals);
 
@@ -71,20 +72,20 @@ class MeanField {
   std::size_t num_points_, height_, width_;
   int threads_;
   bool ring_;
-  int unary_channels_;              // padded length of a row of all classes but the last
+  int unary_channels_;              // padded length of a row with all classes but the last
   std::vector<std::unique_ptr<Term>> terms_;
-  Buffer<std::uint32_t> order_;     // internal place -> pixel; empty: the same
+  Buffer<std::uint32_t> order_;     // internal position -> pixel; empty for identity
   Buffer<float> log_unary_, log_unary_last_, unary_shift_;  // in internal order
   bool has_unary_ = false;
   std::map<std::string, double> timings_;
 };
 
-// Undoes the merging of set_probabilities(live): [rows][points] from refined [points][live + 1]; the last class is
-// shared out among the rows that are not live, as their probabilities are.
+// Undoes the merging of set_probabilities(live): [rows][points] from refined [points][live + 1]. The last class is
+// divided among the rows that are not live, in proportion to their clipped probabilities.
 void expand(const float* refined, const float* probabilities, std::size_t num_rows, std::size_t num_points,
             const std::int32_t* live, std::size_t num_live, float* output, int threads);
 
-// Lowest and highest number of each row; both NaN where one is not finite.
+// Writes the lowest and highest number of each row; both are NaN if a number is not finite.
 void find_ranges(const float* rows, std::size_t num_rows, std::size_t num_points, float* low, float* high,
                  int threads);
 

@@ -1,4 +1,4 @@
-// What the sources of MeanField share.
+// Declarations that are shared by the source files of MeanField.
 #pragma once
 
 #include <chrono>
@@ -11,15 +11,15 @@
 
 namespace atrous {
 
-inline constexpr std::size_t kGrain = 2048;  // points that one task works on
+inline constexpr std::size_t kGrain = 2048;  // points per task
 
 struct MeanField::Term {
-  std::unique_ptr<Features> features;  // until the lattice is built
+  std::unique_ptr<Features> features;  // null once the lattice is built
   CompatibilityMatrix compatibility;
   Normalization normalization;
-  std::optional<PositionKey> positions;  // where the features are those of a grid
+  std::optional<PositionKey> positions;  // set if the features are the positions on a grid
   std::shared_ptr<const Lattice> lattice;
-  // Potts with strength w towards all classes but the last, w * ratio towards the last: [-w, ..., -w, -w ratio].
+  // A Potts model with strength w for all classes but the last, and w * ratio for the last: [-w, ..., -w, -w ratio].
   bool is_potts = false;
   float strength = 0.0f, ratio = 1.0f;
 };

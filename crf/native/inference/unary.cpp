@@ -1,4 +1,4 @@
-// From energies or probabilities to the rows of the unary, and back where classes were merged.
+// Converts energies or probabilities to the rows of the unary, and expands merged classes again.
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -10,7 +10,7 @@
 
 namespace atrous {
 
-// `read(block, first, count)` fills the energies of `count` pixels: block[class * kUnaryBlock + i].
+// `read(block, first, count)` writes the energies of `count` pixels: block[class * kUnaryBlock + i].
 template <class Read>
 void MeanField::read_unary(Read read) {
   Stopwatch watch(timings_["unary"]);
@@ -37,7 +37,7 @@ void MeanField::read_unary(Read read) {
       unary.count = static_cast<int>(count);
       if (!kernels().fill_unary(unary))
         throw std::invalid_argument(
-            "the unary energies must be numbers above -infinity, with a finite one for each point");
+            "the unary energies must be greater than -infinity and not NaN, and each point needs a finite one");
     }
   });
   has_unary_ = true;
@@ -52,24 +52,25 @@ void MeanField::set_unary(const float* energy) {
 
 void MeanField::set_probabilities(const float* probabilities, std::size_t num_rows, const std::int32_t* live,
                                   std::size_t num_live) {
-  std::vector<std::size_t> rows, rest;
+  std::vector<std::size_t> rows, merged;
   if (live == nullptr) {
     if (num_rows != static_cast<std::size_t>(num_classes_))
-      throw std::invalid_argument("probabilities need a row for each class");
+      throw std::invalid_argument("probabilities must have one row per class");
     for (std::size_t row = 0; row < num_rows; ++row) rows.push_back(row);
   } else {
     std::vector<bool> is_live(num_rows, false);
     for (std::size_t i = 0; i < num_live; ++i) {
       const auto row = static_cast<std::size_t>(live[i]);
       if (live[i] < 0 || row >= num_rows || is_live[row])
-        throw std::invalid_argument("live must name different rows of the probabilities");
+        throw std::invalid_argument("live must hold different row numbers of the probabilities");
       is_live[row] = true;
       rows.push_back(row);
     }
     for (std::size_t row = 0; row < num_rows; ++row)
-      if (!is_live[row]) rest.push_back(row);
-    if (num_live + 1 != static_cast<std::size_t>(num_classes_) || rest.empty())
-      throw std::invalid_argument("live classes and one for the rest must make num_classes");
+      if (!is_live[row]) merged.push_back(row);
+    if (num_live + 1 != static_cast<std::size_t>(num_classes_) || merged.empty())
+      throw std::invalid_argument(
+          "num_classes must be one more than the live rows, and at least one row must not be live");
   }
   read_unary([&](float* block, std::size_t first, std::size_t count) {
     const Kernels& run = kernels();
@@ -84,10 +85,10 @@ void MeanField::set_probabilities(const float* probabilities, std::size_t num_ro
       std::memcpy(block + c * kUnaryBlock, from, sizeof(float) * count);
     }
     run.energies(block, 1.0f, rows.size() * kUnaryBlock);
-    if (rest.empty()) return;
+    if (merged.empty()) return;
     float* sum = block + rows.size() * kUnaryBlock;
     std::fill(sum, sum + count, 0.0f);
-    for (const std::size_t row : rest) {
+    for (const std::size_t row : merged) {
       const float* from = probabilities + row * num_points_ + first;
       run.add_clipped(from, sum, count);
     }
@@ -101,14 +102,14 @@ void MeanField::clear_unary() {
   log_unary_ = Buffer<float>();
 }
 
-// ---- classes that were merged into one ----
+// ---- expanding merged classes ----
 
 void expand(const float* refined, const float* probabilities, std::size_t num_rows, std::size_t num_points,
             const std::int32_t* live, std::size_t num_live, float* output, int threads) {
   std::vector<std::size_t> place(num_rows, num_live);
   for (std::size_t i = 0; i < num_live; ++i) {
     if (live[i] < 0 || static_cast<std::size_t>(live[i]) >= num_rows)
-      throw std::invalid_argument("live must name rows of the probabilities");
+      throw std::invalid_argument("live must hold row numbers of the probabilities");
     place[static_cast<std::size_t>(live[i])] = i;
   }
   const std::size_t columns = num_live + 1;
@@ -139,15 +140,15 @@ void expand(const float* refined, const float* probabilities, std::size_t num_ro
 
 void find_ranges(const float* rows, std::size_t num_rows, std::size_t num_points, float* low, float* high,
                  int threads) {
-  constexpr std::size_t kLanes = 16;  // the compiler makes vectors of them
+  constexpr std::size_t kLanes = 16;  // so that the compiler vectorises the loop
   parallel_ranges(threads > 0 ? threads : max_threads(), num_rows, 1, [&](std::size_t row, std::size_t) {
     const float* values = rows + row * num_points;
-    float least[kLanes], most[kLanes], poison[kLanes];
-    for (std::size_t k = 0; k < kLanes; ++k) least[k] = most[k] = values[0], poison[k] = 0.0f;
+    float least[kLanes], most[kLanes], nan_marker[kLanes];
+    for (std::size_t k = 0; k < kLanes; ++k) least[k] = most[k] = values[0], nan_marker[k] = 0.0f;
     const auto take = [&](std::size_t k, float value) {
       least[k] = value < least[k] ? value : least[k];
       most[k] = value > most[k] ? value : most[k];
-      poison[k] += value - value;  // 0 for finite numbers, else NaN
+      nan_marker[k] += value - value;  // 0 for finite numbers, else NaN
     };
     std::size_t i = 0;
     for (; i + kLanes <= num_points; i += kLanes)
@@ -155,7 +156,7 @@ void find_ranges(const float* rows, std::size_t num_rows, std::size_t num_points
     for (; i < num_points; ++i) take(0, values[i]);
     low[row] = *std::min_element(least, least + kLanes);
     high[row] = *std::max_element(most, most + kLanes);
-    for (const float trace : poison)
+    for (const float trace : nan_marker)
       if (trace != 0.0f) low[row] = high[row] = std::numeric_limits<float>::quiet_NaN();
   });
 }

@@ -1,4 +1,4 @@
-// Chooses the instruction set once, at the first use.
+// Chooses the instruction set, once, on first use.
 #include "kernels/kernels.hpp"
 
 #include <cstdlib>

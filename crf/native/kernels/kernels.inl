@@ -1,5 +1,5 @@
-// The inner loops; each kernels_<instruction set>.cpp compiles them once more in a namespace of its own.
-// Nothing here may call an inline function of the standard library (see parallel.hpp).
+// The inner loops. baseline.cpp, avx2.cpp and avx512.cpp each compile them in a namespace of their own.
+// Nothing here may call an inline function of the standard library (see runtime/parallel.hpp).
 
 namespace {
 
@@ -12,17 +12,17 @@ namespace {
 #endif
 
 using Index = std::uint32_t;
-// Rows between prefetch and use, about what the memory needs: short ones take less time each.
+// Rows between prefetch and use: about as long as the memory takes. Short rows take less time each.
 template <int CHANNELS>
 constexpr int kRowsAhead = CHANNELS <= 8 ? 48 : 12;
-constexpr int kBlock = 32;          // longer rows are worked on in blocks of channels
+constexpr int kBlock = 32;          // longer rows are processed in blocks of channels
 
 #include "kernels/lattice.inl"
 #include "kernels/update.inl"
 #include "kernels/unary.inl"
 #include "kernels/sparse.inl"
 
-// ---- from a number of channels to the code for it ----
+// ---- choosing the code for a number of channels ----
 
 #define ATROUS_FOR_CHANNELS(CALL) \
   switch (channels) {             \
@@ -94,7 +94,7 @@ void slice(const Slice& s, std::size_t begin, std::size_t end) {
   for (std::size_t p = begin; p < end; ++p) {
     float* row = s.target + p * channels;
     for (int c = 0; c < channels; ++c) row[c] = 0.0f;
-    add_slice_blocked(row, s.splice, 1.0f, p, channels);
+    add_slice_blocked(row, s.view, 1.0f, p, channels);
   }
 }
 
@@ -108,7 +108,7 @@ void update_potts(const PottsUpdate& u, std::size_t begin, std::size_t end) {
 }
 
 void update_sparse(const SparseUpdate& u, std::size_t begin, std::size_t end) {
-  const int channels = u.heard_channels;
+  const int channels = u.channels_in;
 #define ATROUS_CALL(N) update_sparse_rows<N>(u, begin, end)
   ATROUS_FOR_CHANNELS(ATROUS_CALL)
 #undef ATROUS_CALL
@@ -126,5 +126,5 @@ void rank(const std::int32_t* numbers, int count, std::int32_t* ranks) {
 
 }  // namespace
 
-const Kernels table = {ATROUS_SIMD_NAME, splat, scatter, blur, blur_line, slice, update_potts, gather_rest, update_sparse,
-                       rank, add_clipped, scale_clipped, energies, fill_unary, update_general};
+const Kernels table = {ATROUS_SIMD_NAME, splat, scatter, blur, blur_line, slice, update_potts, gather_pruned,
+                       update_sparse, rank, add_clipped, scale_clipped, energies, fill_unary, update_general};

@@ -1,13 +1,13 @@
-// Between points and lattice: splat, scatter, blur, slice. Part of kernels.inl.
+// Splat, scatter, blur, slice. Part of kernels.inl.
 
 template <int CHANNELS>
 ATROUS_INLINE void prefetch_row(const float* row) {
-  // Rows begin at multiples of 16 bytes, so the last four channels never lie in two cache lines.
+  // Rows begin at multiples of 16 bytes, so the last four channels are in one cache line.
   for (int c = 0; c + 4 < CHANNELS; c += 16) ATROUS_PREFETCH(row + c);
   ATROUS_PREFETCH(row + CHANNELS - 1);
 }
 
-// ---- splat: every vertex gathers its points, so that nobody waits and the order of summation is fixed ----
+// ---- splat: every vertex gathers its points, so that no locks are needed and the order of summation is fixed ----
 
 template <int CHANNELS>
 void splat_rows(const Splat& s, float* values, std::size_t stride, std::size_t begin, std::size_t end) {
@@ -72,8 +72,8 @@ void scatter_rows(const Scatter& s, const float* source, std::size_t stride, std
 
 // ---- blur: v + 0.5 (n1 + n2) in place ----
 
-// Most chains are short and nobody can guess where they end. So they are walked as if they were one, and a mask hides the
-// neighbours beyond an end.
+// Most chains are short, and their ends cannot be predicted. So the list is processed as if it were one chain, and a
+// mask replaces the neighbours beyond an end by zeros.
 template <int CHANNELS>
 void blur_rows(const Index* chains, std::size_t length, float* values, std::size_t stride, std::size_t begin,
                std::size_t end) {
@@ -83,13 +83,13 @@ void blur_rows(const Index* chains, std::size_t length, float* values, std::size
   before.zero();
   here.load(row_of(begin));
   const auto step = [&](std::size_t i, std::size_t following) ATROUS_LAMBDA {
-    const std::int32_t goes_on = ~(static_cast<std::int32_t>(chains[i]) >> 31);
+    const std::int32_t has_next = ~(static_cast<std::int32_t>(chains[i]) >> 31);
     next.load(row_of(following));
     Row<CHANNELS> after = next;
-    after.mask(goes_on);
+    after.mask(has_next);
     here.blurred(before, after).store(row_of(i));
-    before = here;  // as it was
-    before.mask(goes_on);
+    before = here;  // the value before the blur
+    before.mask(has_next);
     here = next;
   };
   constexpr std::size_t kAhead = kRowsAhead<CHANNELS>;
@@ -105,9 +105,9 @@ void blur_rows(const Index* chains, std::size_t length, float* values, std::size
 
 // ---- slice ----
 
-// sum += factor * what the point's corners hold.
+// sum += factor * the interpolated values at the point.
 template <int CHANNELS>
-ATROUS_INLINE void add_slice(Row<CHANNELS>& sum, const Splice& t, float factor, std::size_t point,
+ATROUS_INLINE void add_slice(Row<CHANNELS>& sum, const LatticeView& t, float factor, std::size_t point,
                              std::size_t stride) {
   Row<CHANNELS> slice;
   slice.zero();
@@ -129,12 +129,12 @@ void slice_rows(const Slice& s, std::size_t stride, std::size_t begin, std::size
   for (std::size_t p = begin; p < end; ++p) {
     Row<CHANNELS> sum;
     sum.zero();
-    add_slice(sum, s.splice, 1.0f, p, stride);
+    add_slice(sum, s.view, 1.0f, p, stride);
     sum.store(s.target + p * stride);
   }
 }
 
-// Rows longer than the registers are worked on in blocks of channels: `work(width, c)` is called for blocks of 32, 16,
+// Rows that do not fit the registers are processed in blocks of channels: calls `work(width, c)` for blocks of 32, 16,
 // 4 and 1 channels.
 template <int CHANNELS>
 struct Width {
@@ -150,11 +150,11 @@ ATROUS_INLINE void in_blocks(int channels, Work work) {
   for (; c < channels; ++c) work(Width<1>(), c);
 }
 
-ATROUS_INLINE void add_slice_blocked(float* row, const Splice& term, float factor, std::size_t p, int channels) {
+ATROUS_INLINE void add_slice_blocked(float* row, const LatticeView& term, float factor, std::size_t p, int channels) {
   in_blocks(channels, [&](auto width, int c) ATROUS_LAMBDA {
     Row<decltype(width)::value> sum;
     sum.load(row + c);
-    Splice shifted = term;
+    LatticeView shifted = term;
     shifted.values += c;
     add_slice(sum, shifted, factor, p, channels);
     sum.store(row + c);

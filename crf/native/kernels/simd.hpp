@@ -1,5 +1,5 @@
-// Vectors of floats, as wide as the instruction set of this translation unit; included inside its namespace.
-// GCC and clang bring vector types; elsewhere a plain array stands in and the compiler's vectoriser does the rest.
+// Vectors of floats, as wide as the instruction set of this translation unit allows; included inside its namespace.
+// GCC and clang have vector types. For other compilers a plain array is used, which the compiler vectorises.
 
 #if defined(_MSC_VER) && !defined(__clang__)
 #define ATROUS_INLINE static __forceinline
@@ -50,7 +50,7 @@ template <int LANES>
 ATROUS_INLINE Vec<LANES> select_greater(Vec<LANES> a, Vec<LANES> b) {
   return a > b ? a : b;
 }
-// One more in each lane where x is less.
+// Adds 1 in each lane in which x is less.
 template <int LANES>
 ATROUS_INLINE IntVec<LANES> count_less(IntVec<LANES> counts, std::int32_t x, IntVec<LANES> than) {
   return counts - (x < than);  // true is -1
@@ -142,7 +142,7 @@ ATROUS_INLINE float lane(const V& v, int i) {
 
 #endif
 
-// The lower half of a vector plus its upper half.
+// Returns the lower half of a vector plus its upper half.
 template <int LANES>
 ATROUS_INLINE Vec<LANES / 2> fold(const Vec<LANES>& v) {
   Vec<LANES / 2> low, high;
@@ -173,12 +173,12 @@ ATROUS_INLINE To same_bits(const From& from) {
   return to;
 }
 
-// e^x to about 1e-7 relative; below e^-75 the result stays there (products with weights must not become denormal
-// numbers, which are slow), above e^88 it is not defined.
+// e^x with a relative error of about 1e-7. The result is at least e^-75, because products with weights must not become
+// denormal numbers, which are slow. For x above 88 it is undefined.
 template <int LANES>
 ATROUS_INLINE Vec<LANES> exponential(Vec<LANES> x) {
   x = select_greater<LANES>(x, splat_scalar<LANES>(-75.0f));
-  // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
+  // Adding 1.5 * 2^23 rounds to an integer, which is then in the low bits.
   const float magic = 12582912.0f;
   const Vec<LANES> shifted = x * 1.44269504f + magic;
   const Vec<LANES> n = shifted - magic;
@@ -189,14 +189,14 @@ ATROUS_INLINE Vec<LANES> exponential(Vec<LANES> x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = (p * r) * r + r + 1.0f;
-  const auto exponent = (same_bits<IntVec<LANES>>(shifted) << 23) + (127 << 23);  // magic's own bits fall out
+  const auto exponent = (same_bits<IntVec<LANES>>(shifted) << 23) + (127 << 23);  // the shift drops the bits of `magic`
   return p * same_bits<Vec<LANES>>(exponent);
 }
 
-// ln x to about 1e-7 for normal positive x.
+// ln x with an error of about 1e-7, for normal positive x.
 template <int LANES>
 ATROUS_INLINE Vec<LANES> logarithm(Vec<LANES> x) {
-  // x = m 2^e with m in sqrt(1/2) .. sqrt(2): the bits of sqrt(1/2) split the exponent off.
+  // x = m 2^e with m in sqrt(1/2) .. sqrt(2): subtracting the bits of sqrt(1/2) separates the exponent.
   const auto bits = same_bits<IntVec<LANES>>(x) + -0x3f3504f3;
   const auto exponent = bits >> 23;
   const auto mantissa = (bits - (exponent << 23)) + 0x3f3504f3;
@@ -218,7 +218,7 @@ ATROUS_INLINE Vec<LANES> logarithm(Vec<LANES> x) {
   return (r + p) + e * 0.693359375f;
 }
 
-// A row of a fixed number of channels, kept in registers: the widest vectors first, the rest behind.
+// A row with a fixed number of channels, kept in registers: the widest vectors first, then narrower ones.
 template <int CHANNELS>
 struct Row {
   static constexpr int kLanes = CHANNELS >= 16 && kWidest >= 16  ? 16
@@ -267,7 +267,7 @@ struct Row {
     head = head * factor;
     tail.scale(factor);
   }
-  // All bits or none.
+  // Bitwise and with `bits`: all ones keeps the row, zero clears it.
   ATROUS_MEMBER void mask(std::int32_t bits) {
     head = same_bits<Vec<kLanes>>(same_bits<IntVec<kLanes>>(head) & bits);
     tail.mask(bits);
@@ -289,12 +289,12 @@ struct Row {
       return total + tail.sum();
     }
   }
-  // Channel by channel the larger one.
+  // Takes the maximum of each channel.
   ATROUS_MEMBER void raise(const Row& other) {
     head = select_greater<kLanes>(other.head, head);
     tail.raise(other.tail);
   }
-  // Four sums of every fourth channel: vectors are added as long as possible, lanes cost more.
+  // The four sums of every fourth channel. Adding vectors is cheaper than adding lanes.
   ATROUS_MEMBER Vec<4> quad() const {
     if constexpr (kLanes == 16) {
       return fold<8>(fold<16>(head)) + tail.quad();

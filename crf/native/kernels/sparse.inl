@@ -1,18 +1,18 @@
-// Updates where only some classes have a channel. Part of kernels.inl.
+// Updates if only some classes have a channel. Part of kernels.inl.
 
-// Few channels come in and go out; between them stand all classes.
+// Reads and writes few channels; the softmax in between is over all classes.
 template <int CHANNELS>
 void update_sparse_rows(const SparseUpdate& sparse, std::size_t begin, std::size_t end) {
   const PottsUpdate& u = sparse.all;
   const int channels = u.channels, real = u.num_classes - 1;
-  const int heard = sparse.num_heard - (sparse.heard[sparse.num_heard - 1] == real);
-  const int sent = sparse.num_sent - (sparse.sent[sparse.num_sent - 1] == real);
+  const int num_in = sparse.num_active_in - (sparse.active_in[sparse.num_active_in - 1] == real);
+  const int num_out = sparse.num_active_out - (sparse.active_out[sparse.num_active_out - 1] == real);
   float* rows = sparse.scratch;
   float* target = rows + kUpdateBatch * channels;
   float last[kUpdateBatch];
   for (int i = 0; i < kUpdateBatch; ++i) last[i] = 0.0f;
   for (int i = 0; i < kUpdateBatch * channels; ++i) rows[i] = 0.0f;
-  for (int k = 0; k < sparse.sent_channels; ++k) target[k] = 0.0f;
+  for (int k = 0; k < sparse.channels_out; ++k) target[k] = 0.0f;
   const Messages<CHANNELS> messages(u, end);
   for (std::size_t first = begin; first < end; first += kUpdateBatch) {
     const int count = static_cast<int>(end - first < kUpdateBatch ? end - first : kUpdateBatch);
@@ -23,8 +23,8 @@ void update_sparse_rows(const SparseUpdate& sparse, std::size_t begin, std::size
       float* row = rows + i * channels;
       std::memcpy(row, u.log_unary + p * channels, sizeof(float) * channels);
       last[i] = u.log_unary_last[p];
-      for (int k = 0; k < heard; ++k) row[sparse.heard[k]] += message[k];
-      if (heard < sparse.num_heard) last[i] += u.last_ratio * message[heard];
+      for (int k = 0; k < num_in; ++k) row[sparse.active_in[k]] += message[k];
+      if (num_in < sparse.num_active_in) last[i] += u.last_ratio * message[num_in];
       if (u.search_max) {
         float top = last[i];
         for (int c = 0; c < real; ++c) top = max_of(top, row[c]);
@@ -56,10 +56,10 @@ void update_sparse_rows(const SparseUpdate& sparse, std::size_t begin, std::size
         out[real] = last[i];
         continue;
       }
-      for (int k = 0; k < sent; ++k) target[k] = row[sparse.sent[k]];
-      if (sent < sparse.num_sent) target[sent] = last[i];
-      if (sparse.sent_channels != CHANNELS) {
-        hand_on(u, target, p, sparse.sent_channels);
+      for (int k = 0; k < num_out; ++k) target[k] = row[sparse.active_out[k]];
+      if (num_out < sparse.num_active_out) target[num_out] = last[i];
+      if (sparse.channels_out != CHANNELS) {
+        store_marginals(u, target, p, sparse.channels_out);
         continue;
       }
       Row<CHANNELS> result;
@@ -70,8 +70,8 @@ void update_sparse_rows(const SparseUpdate& sparse, std::size_t begin, std::size
   }
 }
 
-void gather_rest(const RestUnary& u, std::size_t begin, std::size_t end) {
-  const int heard = u.num_heard - (u.heard[u.num_heard - 1] == u.num_classes - 1);
+void gather_pruned(const PrunedUnary& u, std::size_t begin, std::size_t end) {
+  const int num_in = u.num_active_in - (u.active_in[u.num_active_in - 1] == u.num_classes - 1);
   float last[kUpdateBatch], sums[kUpdateBatch];
   for (std::size_t first = begin; first < end; first += kUpdateBatch) {
     const int count = static_cast<int>(end - first < kUpdateBatch ? end - first : kUpdateBatch);
@@ -81,16 +81,16 @@ void gather_rest(const RestUnary& u, std::size_t begin, std::size_t end) {
       last[i] = u.log_unary_last[p];
     }
     for (int i = 0; i < count; ++i) {
-      float* few = u.few + (first + i) * u.heard_channels;
-      for (int k = 0; k < heard; ++k) few[k] = u.scratch[i * u.channels + u.heard[k]];
-      for (int k = heard; k < u.heard_channels; ++k) few[k] = k < u.num_heard ? last[i] : kLogPad;
+      float* active_unary = u.active_unary + (first + i) * u.channels_in;
+      for (int k = 0; k < num_in; ++k) active_unary[k] = u.scratch[i * u.channels + u.active_in[k]];
+      for (int k = num_in; k < u.channels_in; ++k) active_unary[k] = k < u.num_active_in ? last[i] : kLogPad;
     }
     exponentiate<kWidest>(u.scratch, kUpdateBatch * u.channels);
     exponentiate<kWidest>(last, kUpdateBatch);
     for (int i = 0; i < kUpdateBatch; ++i) {
       float* row = u.scratch + i * u.channels;
-      for (int k = 0; k < heard; ++k) row[u.heard[k]] = 0.0f;
-      sums[i] = max_of(sum_of(row, u.channels) + (heard == u.num_heard ? last[i] : 0.0f), 1e-37f);
+      for (int k = 0; k < num_in; ++k) row[u.active_in[k]] = 0.0f;
+      sums[i] = max_of(sum_of(row, u.channels) + (num_in == u.num_active_in ? last[i] : 0.0f), 1e-37f);
     }
     for (int i = 0; i < kUpdateBatch; i += kWidest) {
       Vec<kWidest> x;
@@ -98,6 +98,6 @@ void gather_rest(const RestUnary& u, std::size_t begin, std::size_t end) {
       x = logarithm<kWidest>(x);
       std::memcpy(sums + i, &x, sizeof(x));
     }
-    std::memcpy(u.few_last + first, sums, sizeof(float) * count);
+    std::memcpy(u.pruned_unary + first, sums, sizeof(float) * count);
   }
 }

@@ -1,6 +1,6 @@
-// From probabilities to energies, and to the rows of the unary. Part of kernels.inl.
+// Converts probabilities to energies, and energies to the rows of the unary. Part of kernels.inl.
 
-// To 1e-5..1 in two steps that the compiler makes vectors of.
+// Clips to 1e-5..1 in two steps, which the compiler vectorises.
 ATROUS_INLINE float clip(float p) {
   const float low = p < 1e-5f ? 1e-5f : p;
   return low > 1.0f ? 1.0f : low;
@@ -53,17 +53,17 @@ ATROUS_INLINE void transpose(Vec<4> (&v)[4]) {
 bool fill_unary(const UnaryBlock& u) {
   const int real = u.num_classes - 1;
   const Vec<4> zero = splat_scalar<4>(kLogZero);
-  Vec<4> poison = splat_scalar<4>(0.0f);  // becomes NaN where an energy is none
+  Vec<4> nan_marker = splat_scalar<4>(0.0f);  // becomes NaN if an energy is invalid
   for (int first = 0; first < u.count; first += 4) {
     const float* energies = u.energies + first;
-    Vec<4> highest = load_quad(energies) * -1.0f;  // of the negated energies
+    Vec<4> highest = load_quad(energies) * -1.0f;  // maximum of the negated energies
     for (int c = 0; c < u.num_classes; ++c) {
       const Vec<4> negated = load_quad(energies + c * kUnaryBlock) * -1.0f;
-      const Vec<4> bounded = select_greater<4>(splat_scalar<4>(-3e38f), negated);  // NaN stays
-      poison = poison + (bounded - bounded);
+      const Vec<4> bounded = select_greater<4>(splat_scalar<4>(-3e38f), negated);  // NaN stays NaN
+      nan_marker = nan_marker + (bounded - bounded);
       highest = select_greater<4>(negated, highest);
     }
-    poison = poison + (highest - highest);
+    nan_marker = nan_marker + (highest - highest);
     const auto log_unary = [&](int c) ATROUS_LAMBDA {
       return select_greater<4>(load_quad(energies + c * kUnaryBlock) * -1.0f - highest, zero);
     };
@@ -83,5 +83,5 @@ bool fill_unary(const UnaryBlock& u) {
       u.shift[places[i]] = lane(highest, i) * -1.0f;
     }
   }
-  return sum_quad(poison) == 0.0f;
+  return sum_quad(nan_marker) == 0.0f;
 }

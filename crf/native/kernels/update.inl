@@ -1,4 +1,4 @@
-// The new marginals of a point from its unary and its messages. Part of kernels.inl.
+// Computes the new marginals of a point from its unary and its messages. Part of kernels.inl.
 
 ATROUS_INLINE float max_of(float a, float b) { return a > b ? a : b; }
 
@@ -10,17 +10,17 @@ ATROUS_INLINE Vec<4> load_quad(const float* p) {
   return v;
 }
 
-// Points between prefetch and use: those of short rows take less time each.
+// Points between prefetch and use. Points with short rows take less time each.
 template <int CHANNELS>
 constexpr std::size_t kPointsAhead = CHANNELS <= 8 ? 20 : 4;
 
 template <int CHANNELS>
-ATROUS_INLINE void prefetch_slice(const Splice& term, std::size_t point) {
+ATROUS_INLINE void prefetch_slice(const LatticeView& term, std::size_t point) {
   const Index* vertices = term.vertices + point * term.corners;
   for (int k = 0; k < term.corners; ++k) prefetch_row<CHANNELS>(term.values + std::size_t{vertices[k]} * CHANNELS);
 }
 
-// A term whose number of corners the compiler knows.
+// A term whose number of corners is known at compile time.
 template <int CHANNELS, int CORNERS>
 struct FixedTerm {
   const Index* vertices;
@@ -29,7 +29,7 @@ struct FixedTerm {
   float strength;
   bool is_far;
 
-  FixedTerm(const Splice& s, float of)
+  FixedTerm(const LatticeView& s, float of)
       : vertices(s.vertices), weights(s.weights), values(s.values), strength(of), is_far(s.is_far) {}
   ATROUS_MEMBER void prefetch(std::size_t p) const {
     const Index* own = vertices + p * CORNERS;
@@ -45,8 +45,8 @@ struct FixedTerm {
   }
 };
 
-// What all terms together tell the points of a range. Nearly every model has positions, and positions with colors: for
-// these no point asks again what the terms look like.
+// The sum of the messages of all terms to the points of a range. Nearly every model has two terms, positions, and
+// positions with colors. For these the numbers of corners are known at compile time.
 template <int CHANNELS>
 class Messages {
  public:
@@ -54,8 +54,8 @@ class Messages {
       : u_(u),
         end_(end),
         is_usual_(u.num_terms == 2 && u.terms[0].corners == 3 && u.terms[1].corners == 6),
-        positions_(is_usual_ ? u.terms[0] : Splice{}, is_usual_ ? u.strengths[0] : 0.0f),
-        colors_(is_usual_ ? u.terms[1] : Splice{}, is_usual_ ? u.strengths[1] : 0.0f) {}
+        positions_(is_usual_ ? u.terms[0] : LatticeView{}, is_usual_ ? u.strengths[0] : 0.0f),
+        colors_(is_usual_ ? u.terms[1] : LatticeView{}, is_usual_ ? u.strengths[1] : 0.0f) {}
 
   ATROUS_MEMBER Row<CHANNELS> to(std::size_t p) const {
     constexpr std::size_t kAhead = kPointsAhead<CHANNELS>;
@@ -102,11 +102,12 @@ struct FixedScatter {
   }
 };
 
-// Where the new marginals of a point go; as with Messages.
+// Stores the new marginals of a point: in `marginals`, and in the partial sums of the terms. Specialised as Messages
+// is.
 template <int CHANNELS>
-class Receivers {
+class MarginalSinks {
  public:
-  explicit Receivers(const PottsUpdate& u)
+  explicit MarginalSinks(const PottsUpdate& u)
       : u_(u),
         is_usual_(u.num_scatters == 2 && u.scatters[0].corners == 3 && u.scatters[1].corners == 6),
         positions_(is_usual_ ? u.scatters[0] : Scatter{}),
@@ -139,20 +140,20 @@ ATROUS_INLINE void exponentiate(float* values, int count) {
   }
 }
 
-// A point's marginals of the classes that hear no message; `factor`: one over what all its classes add up to.
-ATROUS_INLINE void raise_rest(const Rest& rest, std::size_t p, float factor) {
-  const float* unary = rest.log_unary + p * rest.channels;
-  for (int c = 0; c < rest.channels; c += 4) {
+// Raises the maxima of the pruned classes to their marginals at a point. `factor` is 1 / the sum over all classes.
+ATROUS_INLINE void raise_pruned_maxima(const PrunedClasses& pruned, std::size_t p, float factor) {
+  const float* unary = pruned.log_unary + p * pruned.channels;
+  for (int c = 0; c < pruned.channels; c += 4) {
     const Vec<4> marginals = exponential<4>(load_quad(unary + c)) * factor;
-    const Vec<4> larger = select_greater<4>(marginals, load_quad(rest.maxima + c));
-    std::memcpy(rest.maxima + c, &larger, sizeof(larger));
+    const Vec<4> larger = select_greater<4>(marginals, load_quad(pruned.maxima + c));
+    std::memcpy(pruned.maxima + c, &larger, sizeof(larger));
   }
-  float& last = rest.maxima[rest.channels];
-  last = max_of(last, exponential_scalar(rest.log_unary_last[p]) * factor);
+  float& last = pruned.maxima[pruned.channels];
+  last = max_of(last, exponential_scalar(pruned.log_unary_last[p]) * factor);
 }
 
-// Rows that fit the registers: gathers of all terms, softmax and the new marginals in one go. A batch of points goes
-// through each step together: one point's chain of dependent operations would leave the processor waiting.
+// For rows that fit the registers: gathers the messages of all terms, applies the softmax and stores the marginals, in
+// batches of points. A single point is one chain of dependent operations, during which the processor would wait.
 template <int CHANNELS>
 void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end) {
   constexpr int kBatch = kUpdateBatch;
@@ -166,7 +167,7 @@ void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end)
   for (int i = 0; i < kBatch; ++i) last[i] = 0.0f;
   for (int i = 0; i < kBatch * CHANNELS; ++i) rows[i] = 0.0f;
   const Messages<CHANNELS> messages(u, end);
-  const Receivers<CHANNELS> receivers(u);
+  const MarginalSinks<CHANNELS> sinks(u);
   for (std::size_t first = begin; first < end; first += kBatch) {
     const int count = static_cast<int>(end - first < kBatch ? end - first : kBatch);
     for (int i = 0; i < count; ++i) {
@@ -193,8 +194,8 @@ void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end)
       row.scale(scale);
       maxima.raise(row);
       maximum_of_last = max_of(maximum_of_last, last[i] * scale);
-      if (u.rest != nullptr && last[i] * scale >= u.rest->limit) raise_rest(*u.rest, p, scale);
-      receivers.take(row, p);
+      if (u.pruned != nullptr && last[i] * scale >= u.pruned->limit) raise_pruned_maxima(*u.pruned, p, scale);
+      sinks.take(row, p);
       if (u.output != nullptr) {
         float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t(u.num_classes);
         row.store(rows + i * CHANNELS);
@@ -211,7 +212,7 @@ void update_potts_rows(const PottsUpdate& u, std::size_t begin, std::size_t end)
   u.maxima[CHANNELS] = max_of(u.maxima[CHANNELS], maximum_of_last);
 }
 
-// Two classes: one channel, so points stand side by side in the vectors.
+// Two classes need one channel, so a vector holds several points.
 void update_potts_pairs(const PottsUpdate& u, std::size_t begin, std::size_t end) {
   constexpr int kBatch = 64;
   constexpr int kLanes = kWidest;
@@ -222,7 +223,7 @@ void update_potts_pairs(const PottsUpdate& u, std::size_t begin, std::size_t end
       const std::size_t p = first + i;
       float message = 0.0f;
       for (int t = 0; t < u.num_terms; ++t) {
-        const Splice& term = u.terms[t];
+        const LatticeView& term = u.terms[t];
         const Index* vertices = term.vertices + p * term.corners;
         const float* weights = term.weights + p * term.corners;
         float sum = 0.0f;
@@ -257,7 +258,7 @@ void update_potts_pairs(const PottsUpdate& u, std::size_t begin, std::size_t end
   }
 }
 
-// Rows longer than the registers: the same, with the row in memory.
+// For rows that do not fit the registers: the same, with the row in memory.
 
 ATROUS_INLINE void softmax_in_place(float* row, int channels, float& last, bool has_last, bool search_max) {
   float top = 0.0f;
@@ -287,7 +288,7 @@ ATROUS_INLINE void softmax_in_place(float* row, int channels, float& last, bool 
   last *= scale;
 }
 
-// Block by block, so that few large numbers do not round many small ones away.
+// Sums block by block, so that a few large numbers do not round many small ones away.
 ATROUS_INLINE float sum_of(const float* row, int channels) {
   float sum = 0.0f;
   in_blocks(channels, [&](auto width, int c) ATROUS_LAMBDA {
@@ -298,8 +299,8 @@ ATROUS_INLINE float sum_of(const float* row, int channels) {
   return sum;
 }
 
-// Stores the new marginals of a point where they are wanted.
-ATROUS_INLINE void hand_on(const PottsUpdate& u, const float* row, std::size_t p, int channels) {
+// Stores the new marginals of a point: in `marginals`, and in the partial sums of the terms.
+ATROUS_INLINE void store_marginals(const PottsUpdate& u, const float* row, std::size_t p, int channels) {
   if (u.marginals != nullptr) std::memcpy(u.marginals + p * channels, row, sizeof(float) * channels);
   for (int s = 0; s < u.num_scatters; ++s) {
     in_blocks(channels, [&](auto width, int c) ATROUS_LAMBDA {
@@ -312,7 +313,7 @@ ATROUS_INLINE void hand_on(const PottsUpdate& u, const float* row, std::size_t p
   }
 }
 
-constexpr int kLongest = 4096;  // longest row that stands on the stack; the general update takes longer ones
+constexpr int kLongest = 4096;  // longest row that fits on the stack; the general update handles longer ones
 
 void update_potts_long(const PottsUpdate& u, std::size_t begin, std::size_t end) {
   alignas(64) float row[kLongest];
@@ -321,7 +322,7 @@ void update_potts_long(const PottsUpdate& u, std::size_t begin, std::size_t end)
   for (std::size_t p = begin; p < end; ++p) {
     for (int c = 0; c < channels; ++c) row[c] = 0.0f;
     for (int t = 0; t < u.num_terms; ++t) {
-      const Splice& term = u.terms[t];
+      const LatticeView& term = u.terms[t];
       if (p + 1 < end) {
         const Index* next = term.vertices + (p + 1) * term.corners;
         for (int k = 0; k < term.corners; ++k)
@@ -337,7 +338,7 @@ void update_potts_long(const PottsUpdate& u, std::size_t begin, std::size_t end)
       for (int c = 0; c < channels; ++c) u.maxima[c] = max_of(u.maxima[c], row[c]);
       u.maxima[channels] = max_of(u.maxima[channels], last);
     }
-    hand_on(u, row, p, channels);
+    store_marginals(u, row, p, channels);
     if (u.output != nullptr) {
       float* out = u.output + (u.order != nullptr ? u.order[p] : p) * std::size_t(u.num_classes);
       for (int c = 0; c < real; ++c) out[c] = row[c];
@@ -375,7 +376,7 @@ double update_general(const GeneralUpdate& u, float* scratch, std::size_t begin,
     const float* unary = u.log_unary + p * u.unary_channels;
     const float unary_last = u.log_unary_last[p];
     if (u.divergence_of != nullptr) {
-      // The exponent holds minus the applied compatibility here, the unary minus the energy.
+      // Here the exponent is minus the pairwise energy, and log_unary is minus the unary energy (shifted).
       const float* q = u.divergence_of + p * u.channels;
       for (int c = 0; c < u.num_classes; ++c) {
         const float log_unary = c + 1 < u.num_classes ? unary[c] : unary_last;

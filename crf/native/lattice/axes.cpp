@@ -9,9 +9,9 @@
 namespace atrous {
 namespace {
 
-constexpr std::size_t kChunk = 256;  // vertices that one task blurs at least
+constexpr std::size_t kChunk = 256;  // minimum number of vertices per task
 
-// One axis by itself, neighbours looked up.
+// Builds the chains of a single axis by looking up each neighbour.
 template <class Key, class Table>
 AxisGroup follow_axis(const std::vector<Key>& keys, const Table& table, Key step) {
   const std::size_t count = keys.size();
@@ -37,7 +37,7 @@ AxisGroup follow_axis(const std::vector<Key>& keys, const Table& table, Key step
   return group;
 }
 
-// Two axes in planes; null where they are too large, or the keys have no fields.
+// Builds the planes of two axes. Null if a plane is too large or the keys are not packed in fields.
 std::unique_ptr<Planes> find_planes(const std::vector<Key64>& keys, const Packing<Key64>& packing,
                                     std::size_t first_axis) {
   const std::size_t axes = packing.step.size();

@@ -1,4 +1,4 @@
-// Which vertices of a lattice follow each other along its axes.
+// Chains of neighbouring vertices along each axis of a lattice: the blur processes these chains.
 #pragma once
 
 #include <vector>
@@ -7,10 +7,10 @@
 
 namespace atrous {
 
-// Blur goes axis by axis, but vertices that hang together along two axes are few where colors are noisy: such a
-// neighbourhood goes through both while it is in the cache. Each group of one or two axes has its lists: chains of
-// vertices that follow each other (see Kernels::blur), neighbourhood by neighbourhood, cut into chunks of similar
-// size. Lone vertices are left out, since blur does not change them.
+// The blur goes axis by axis. Where colors are noisy, only a few vertices are connected along two axes, so one such
+// neighbourhood is blurred along both axes while it is in the cache. Each group covers one or two axes. Each axis has a
+// list of chains of neighbouring vertices (see Kernels::blur), ordered by neighbourhood and cut into chunks of similar
+// size. Vertices without a neighbour are left out, because the blur does not change them.
 struct AxisGroup {
   struct Axis {
     Buffer<Index> chains;
@@ -21,7 +21,7 @@ struct AxisGroup {
   std::size_t num_chunks() const { return axes[0].cuts.size() - 1; }
 };
 
-// The groups of all axes, in the order of the axes. `table` finds the vertices of `keys`.
+// Returns the groups of all axes, in the order of the axes. `table` maps `keys` to vertices.
 template <class Key, class Table>
 std::vector<AxisGroup> group_axes(const std::vector<Key>& keys, const Table& table, const Packing<Key>& packing,
                                   int threads);

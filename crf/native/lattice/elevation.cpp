@@ -61,7 +61,7 @@ void Elevation::locate(Block& block) const {
       }
     }
   }
-  // Points whose nearest vertex is off the plane step back onto it.
+  // If the rounded vertex is not on the plane of sum zero, move it back onto the plane.
   for (int j = 0; j <= d; ++j) {
     float* r = nearest + j * kBlock;
     std::int32_t* a = rank + j * kBlock;
@@ -81,7 +81,7 @@ void Elevation::locate(Block& block) const {
 
 namespace {
 
-// The loops know their ends where the dimensions are those of positions, or of positions and colors.
+// With 2 dimensions (positions) or 5 (positions and colors), the loop bounds are known at compile time.
 template <class Dimensions>
 inline void find_weights(Dimensions d, const Elevation::Block& block, std::size_t i, int* axis_of_rank, float* inner,
                          float* weights) {

@@ -1,4 +1,4 @@
-// Where points lie in the permutohedral lattice: the simplex around each and the weights of its corners.
+// Places points in the permutohedral lattice: the simplex that encloses each point, and the weights of its corners.
 #pragma once
 
 #include <cstddef>
@@ -11,32 +11,33 @@ namespace atrous {
 
 constexpr int kMaxDimensions = 255;
 constexpr std::size_t kMaxPoints = std::size_t{1} << 31;
-// Positions in float32 keep at least an eighth of a cell up to here.
+// Up to this many cells from the origin, float32 resolves at least an eighth of a cell.
 constexpr float kMaxCells = 1048576.0f;
 
-// Where the features of the points come from. They are read in blocks: large images never stand in memory as
-// features.
+// Source of the points' features. They are read in blocks, so that the features of a large image are never all in
+// memory.
 class Features {
  public:
   virtual ~Features() = default;
   virtual int dimensions() const = 0;
-  // Lowest and highest value of each dimension: [dimensions][2].
+  // Writes the lowest and highest value of each dimension: [dimensions][2].
   virtual void bounds(float* low_high) const = 0;
-  // Features of `count` pixels, one dimension after the other: out[k * stride + i].
+  // Writes the features of `count` pixels, one dimension after the other: out[k * stride + i].
   virtual void fill(const std::uint32_t* pixels, std::size_t first, std::size_t count, float* out,
                     std::size_t stride) const = 0;
 };
 
-// Bounds of the features, checked: std::invalid_argument where one is not finite.
+// Returns the bounds of the features. Throws std::invalid_argument if one is not finite.
 std::vector<float> find_bounds(const Features& features);
 
-// Float32 operations in the order that pydensecrf has them: another order puts some points into other simplices.
-// elevation.cpp is compiled without contraction to fused multiply-add.
+// Float32 operations in the same order as in pydensecrf: another order would put some points into other simplices. For
+// the same reason elevation.cpp is compiled without contraction to fused multiply-add.
 class Elevation {
  public:
-  static constexpr std::size_t kBlock = 64;  // points elevated together: the compiler makes vectors of them
+  static constexpr std::size_t kBlock = 64;  // points processed together: the compiler vectorises the loops
 
-  // A block of points on its way, one row of kBlock a dimension: fill `features`, call `locate`, ask for `corners`.
+  // Working memory for a block of points, one row of kBlock per dimension. Fill `features`, call `locate`, then
+  // `corners`.
   struct Block {
     explicit Block(int d)
         : features(d * kBlock),
@@ -55,17 +56,17 @@ class Elevation {
 
   int dimensions() const { return d_; }
 
-  // From features to the nearest remainder-0 vertex (divided by d+1), the differences from it, which then stand in
-  // `elevated` (divided by d+1 as well), and their ranks.
+  // Computes, from the features, the nearest remainder-0 vertex (divided by d+1) in `nearest`, the differences from it
+  // (also divided by d+1) in `elevated`, and the ranks of these differences.
   void locate(Block& block) const;
 
-  // Corner 0 of the simplex around point i of a located block is the remainder-0 vertex: n_j = nearest_j - nearest_0.
-  // Corner c lies one step behind corner c - 1 along axis_to(c). `weights` receives those of the corners 0..d.
+  // Computes the barycentric weights of corners 0..d of the simplex around point i of a located block. Corner 0 is the
+  // remainder-0 vertex: n_j = nearest_j - nearest_0. Corner c is one step behind corner c - 1 along axis_to(c).
   void corners(Block& block, std::size_t i, float* weights) const;
   int axis_to(const Block& block, int corner) const { return block.axis_of_rank[d_ - corner + 1]; }
 
-  // What the n_j of points with features within low_high lie in, with room for the corners and their neighbours.
-  // Throws std::invalid_argument where positions are beyond float32's precision.
+  // Returns bounds of the n_j for points whose features are within low_high, including the corners and their
+  // neighbours. Throws std::invalid_argument if positions exceed float32's precision.
   Reach reach(const std::vector<float>& low_high) const;
 
  private:

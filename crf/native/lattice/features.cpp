@@ -40,13 +40,13 @@ class GridFeatures : public Features {
   float x_std_, y_std_;
 };
 
-// Lowest and highest value of each of `columns` interleaved columns; NaN where any value is not finite.
+// Writes the lowest and highest value of each of `columns` interleaved columns; NaN if any value is not finite.
 template <class Value>
 void column_bounds(const Value* values, std::size_t rows, int columns, const float* stds, float* low_high) {
-  // Some rows side by side: the compiler makes vectors of them.
+  // Process 16 rows at a time, so that the compiler vectorises the loops.
   const std::size_t lanes = 16 * static_cast<std::size_t>(columns), size = rows * columns;
   std::vector<Value> low(lanes), high(lanes);
-  std::vector<float> poison(lanes, 0.0f);  // becomes NaN where a value is not finite
+  std::vector<float> nan_marker(lanes, 0.0f);  // becomes NaN if a value is not finite
   for (std::size_t k = 0; k < lanes; ++k) low[k] = high[k] = values[k % columns];
   for (std::size_t first = 0; first < size; first += lanes) {
     const std::size_t count = std::min(lanes, size - first);
@@ -54,18 +54,18 @@ void column_bounds(const Value* values, std::size_t rows, int columns, const flo
     for (std::size_t k = 0; k < count; ++k) low[k] = row[k] < low[k] ? row[k] : low[k];
     for (std::size_t k = 0; k < count; ++k) high[k] = row[k] > high[k] ? row[k] : high[k];
     if constexpr (std::is_floating_point_v<Value>)
-      for (std::size_t k = 0; k < count; ++k) poison[k] += row[k] - row[k];
+      for (std::size_t k = 0; k < count; ++k) nan_marker[k] += row[k] - row[k];
   }
   for (std::size_t k = 0; k < lanes; ++k) {
     const std::size_t column = k % columns;
     low[column] = std::min(low[column], low[k]);
     high[column] = std::max(high[column], high[k]);
-    poison[column] += poison[k];
+    nan_marker[column] += nan_marker[k];
   }
   for (int k = 0; k < columns; ++k) {
     const float std = stds != nullptr ? stds[k] : 1.0f;
     const float a = static_cast<float>(low[k]) / std, b = static_cast<float>(high[k]) / std;
-    low_high[2 * k] = poison[k] == 0.0f ? std::min(a, b) : std::numeric_limits<float>::quiet_NaN();
+    low_high[2 * k] = nan_marker[k] == 0.0f ? std::min(a, b) : std::numeric_limits<float>::quiet_NaN();
     low_high[2 * k + 1] = std::max(a, b);
   }
 }

@@ -48,7 +48,8 @@ bool pack_fields(const Reach& reach, Packing<Key64>& packing) {
 }
 
 void pack_hashed(Packing<Key128>& packing) {
-  for (std::size_t j = 1; j < packing.factor.size(); ++j) packing.factor[j] = {scramble(2 * j) | 1, scramble(2 * j + 1) | 1};
+  for (std::size_t j = 1; j < packing.factor.size(); ++j)
+    packing.factor[j] = {scramble(2 * j) | 1, scramble(2 * j + 1) | 1};
   packing.set_steps();
 }
 

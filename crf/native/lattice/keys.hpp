@@ -1,7 +1,7 @@
-// Numbers that name the vertices of a lattice, and tables from them to the vertices' indices.
+// Keys, which identify the vertices of a lattice by numbers, and tables that map keys to vertex indices.
 //
-// A vertex is n_1 e_1 + ... + n_d e_d. Its key is a sum with a factor for each n_j, so stepping along an axis adds a
-// constant, and the last axis, e_0 = -(e_1 + ... + e_d), is no exception.
+// A vertex is n_1 e_1 + ... + n_d e_d. Its key is the sum of the n_j, each times a fixed factor. So a step along an
+// axis adds a constant to the key. This also holds for the remaining axis, e_0 = -(e_1 + ... + e_d).
 #pragma once
 
 #include <cstddef>
@@ -24,7 +24,7 @@ inline void prefetch(const void* address) { __builtin_prefetch(address); }
 inline void prefetch(const void*) {}
 #endif
 
-// Exact: each n_j has its place in 64 bits.
+// An exact key: each n_j has its own bits or digits in 64 bits.
 struct Key64 {
   std::uint64_t a;
   Key64 operator+(Key64 o) const { return {a + o.a}; }
@@ -37,8 +37,8 @@ struct Key64 {
   }
 };
 
-// Where the ranges do not fit: two linear hashes with odd 64-bit factors. Two of even 2^31 vertices share a key with
-// a probability of 2^-66.
+// The key if the ranges of the n_j do not fit into 64 bits: two linear hashes with odd 64-bit factors. Even among 2^31
+// vertices, the probability that any two share a key is 2^-66.
 struct Key128 {
   std::uint64_t a, b;
   Key128 operator+(Key128 o) const { return {a + o.a, b + o.b}; }
@@ -53,7 +53,7 @@ struct Key128 {
   }
 };
 
-// Bounds of the n_j of a lattice's vertices and their neighbours, [d] each.
+// Bounds of the n_j of the vertices and their neighbours: [d] each.
 struct Reach {
   std::vector<std::int64_t> low, high;
 };
@@ -61,12 +61,12 @@ struct Reach {
 template <class Key>
 struct Packing {
   explicit Packing(int d) : factor(d + 1), origin{}, step(d + 1) {}
-  std::vector<Key> factor;  // of n_j at j; [0] is 0
+  std::vector<Key> factor;    // factor[j] is the factor of n_j; factor[0] is 0
   Key origin;
-  std::vector<Key> step;  // a step along axis j adds this
-  std::uint64_t span = 0;     // of pack_grid: keys lie below it
-  std::uint64_t width = 0;    // of pack_grid: n_1 is the key modulo this
-  int field_bits = 0;         // of pack_fields
+  std::vector<Key> step;      // a step along axis j adds step[j]
+  std::uint64_t span = 0;     // pack_grid: all keys are below it
+  std::uint64_t width = 0;    // pack_grid: n_1 is the key modulo width
+  int field_bits = 0;         // pack_fields: bits per n_j
 
  private:
   void set_steps() {
@@ -81,18 +81,18 @@ struct Packing {
   friend void pack_hashed(Packing<Key128>&);
 };
 
-// Mixed radix without gaps, for tables that the key itself addresses. False where more than `most` keys are possible.
+// Packs in mixed radix without gaps, so that keys can index a table. False if there would be more than `most` keys.
 bool pack_grid(const Reach& reach, std::uint64_t most, Packing<Key64>& packing);
 
-// Fields of equally many bits, one more than the n_j need, so that differences of two n_j fit too. False where 64
-// bits, or the kFieldBits of which a plane has two, are too few.
-constexpr int kFieldBits = 15;  // most bits of a field
+// Packs in fields of equal width, one bit more than the n_j need, so that the difference of two n_j fits as well. False
+// if 64 bits are too few for all fields, or kFieldBits for one.
+constexpr int kFieldBits = 15;  // maximum width of a field; a plane (see planes.hpp) uses two fields
 bool pack_fields(const Reach& reach, Packing<Key64>& packing);
 
 void pack_hashed(Packing<Key128>& packing);
 
-// Open addressing with linear probing, at most half full. A slot holds half of the key's hash; the key itself stands
-// in the list of the vertices, which is seldom asked in vain.
+// Open addressing with linear probing, at most half full. A slot holds half of the key's hash. The whole key is in the
+// list `keys`, which is read only if the half hash matches.
 template <class Key>
 class HashTable {
  public:
@@ -109,7 +109,7 @@ class HashTable {
       if (slot.vertex == kNone || (slot.tag == tag_of(hash) && keys[slot.vertex] == key)) return slot.vertex;
     }
   }
-  // Returns the key's vertex, or gives it the next number and appends it to `keys`.
+  // Returns the vertex of the key. A new key gets the next index and is appended to `keys`.
   Index insert(Key key, std::vector<Key>& keys) {
     const std::uint64_t hash = key.hash();
     std::size_t i = hash & mask_;
@@ -148,12 +148,12 @@ class HashTable {
   std::size_t mask_ = 0;
 };
 
-// Where keys are dense, as on the grid of an image's positions, the key itself is the place.
+// A table for dense keys, such as those of an image's positions: the key is the index into the table.
 class DirectTable {
  public:
   explicit DirectTable(std::uint64_t span) : vertex_(static_cast<std::size_t>(span)) { vertex_.fill(kNone); }
   void add(Key64 key) { vertex_[key.a] = 0; }
-  // Numbers the keys that were added and returns them, both in ascending order.
+  // Gives the added keys their indices in ascending order, and returns the keys in that order.
   std::vector<Key64> number() {
     std::vector<Key64> keys;
     for (std::size_t key = 0; key < vertex_.size(); ++key) {

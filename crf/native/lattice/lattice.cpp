@@ -11,11 +11,11 @@
 namespace atrous {
 namespace {
 
-constexpr std::size_t kBatch = 1u << 13;  // points whose vertices are told apart before they meet the others
+constexpr std::size_t kBatch = 1u << 13;  // points whose vertices are numbered locally before they are merged
 
-// ---- the build ----
+// ---- corners of the points ----
 
-// The keys of the corners of the simplex that point i of the block lies in.
+// Writes the keys and weights of the corners of the simplex around point i of the block.
 template <class Key>
 void find_corners(Elevation::Block& block, std::size_t i, const Elevation& elevation, const Packing<Key>& packing,
                   Key* corners, float* weights) {
@@ -30,7 +30,7 @@ void find_corners(Elevation::Block& block, std::size_t i, const Elevation& eleva
   for (int c = 1; c <= d; ++c) corners[c] = key = key - packing.step[elevation.axis_to(block, c)];
 }
 
-// Calls `take(point, keys)` with the keys of the corners of each point of a range; writes the weights.
+// Calls `take(point, keys)` with the keys of the corners for each point of a range, and writes the weights.
 template <class Key, class Take>
 void elevate(const Features& features, const Elevation& elevation, const Packing<Key>& packing, const Index* order,
              std::size_t begin, std::size_t end, float* weights, Take take) {
@@ -47,9 +47,9 @@ void elevate(const Features& features, const Elevation& elevation, const Packing
   }
 }
 
-// pydensecrf works on four points at a time and fills the last four up with points at the origin. They have no values, but
-// blur passes through the vertices that they touch.
-bool fills_up(std::size_t points, bool ring) { return !ring && points % 4 != 0; }
+// pydensecrf processes four points at a time and pads the last group with points at the origin. These points have no
+// values, but the vertices that they touch exist and take part in the blur.
+bool pads_to_four(std::size_t points, bool ring) { return !ring && points % 4 != 0; }
 
 template <class Key>
 std::vector<Key> corners_of_origin(const Elevation& elevation, const Packing<Key>& packing) {
@@ -62,13 +62,15 @@ std::vector<Key> corners_of_origin(const Elevation& elevation, const Packing<Key
   return touched;
 }
 
-// Lists the points of each vertex.
-void turn_round(Lattice& lattice, int threads) {
+// ---- the points of each vertex ----
+
+// Lists the points of each vertex, in compressed sparse rows.
+void build_csr_by_vertex(Lattice& lattice, int threads) {
   const std::size_t corners = lattice.dimensions + 1, points = lattice.num_points, count = lattice.num_vertices;
   lattice.first = Buffer<Index>(count + 1);
   lattice.entries = Buffer<Entry>(points * corners);
-  // Each task counts the entries of a range of points, and later puts them behind those of the ranges before: every
-  // vertex has its points in their order, however many tasks there are.
+  // Each task counts the entries of a range of points and later writes them after those of the preceding ranges. So the
+  // points of a vertex are in ascending order, whatever the number of tasks.
   const std::size_t parts = static_cast<std::size_t>(std::clamp(threads, 1, 8));
   const std::size_t grain = (points + parts - 1) / parts;
   Buffer<Index> cursors(parts * count);
@@ -98,11 +100,11 @@ void turn_round(Lattice& lattice, int threads) {
   });
 }
 
-constexpr std::size_t kParts = 16;
-constexpr std::size_t kCrowd = 12;  // points a vertex from which adding up within parts pays
+constexpr std::size_t kNumParts = 16;
+constexpr std::size_t kMinEntriesPerVertex = 12;  // from this ratio on, partial sums are faster
 
-// Numbers the vertices that each part touches, in the order in which it does, and lists the parts of each vertex.
-void divide(Lattice& lattice, int threads) {
+// Numbers the vertices that each part touches, in the order of first touch, and lists the partial sums of each vertex.
+void partition_points(Lattice& lattice, int threads) {
   const std::size_t corners = lattice.dimensions + 1, points = lattice.num_points, count = lattice.num_vertices;
   const std::size_t size = points_of_part(points), parts = (points + size - 1) / size;
   lattice.places = Buffer<Index>(points * corners);
@@ -135,14 +137,16 @@ void divide(Lattice& lattice, int threads) {
 
 void list_points(Lattice& lattice, bool allows_parts, int threads) {
   const std::size_t entries = lattice.num_points * (lattice.dimensions + 1);
-  if (allows_parts && entries >= kCrowd * lattice.num_vertices) {
-    divide(lattice, threads);
+  if (allows_parts && entries >= kMinEntriesPerVertex * lattice.num_vertices) {
+    partition_points(lattice, threads);
   } else {
-    turn_round(lattice, threads);
+    build_csr_by_vertex(lattice, threads);
   }
 }
 
-// Where the keys are dense they are their own table: no vertex is looked up.
+// ---- the vertices ----
+
+// Builds a lattice with dense keys, which index a table directly; no hash table is needed.
 void fill_grid(Lattice& lattice, const Features& features, const Elevation& elevation, const Packing<Key64>& packing,
                const Index* order, bool ring, bool allows_parts, int threads) {
   const std::size_t corners = lattice.dimensions + 1, points = lattice.num_points;
@@ -155,7 +159,7 @@ void fill_grid(Lattice& lattice, const Features& features, const Elevation& elev
   });
   DirectTable table(packing.span);
   for (const Index key : lattice.vertices) table.add({key});
-  if (fills_up(points, ring))
+  if (pads_to_four(points, ring))
     for (const Key64 key : corners_of_origin(elevation, packing)) table.add(key);
   std::vector<Key64> keys = table.number();
   if (ring) {
@@ -181,14 +185,14 @@ void fill_grid(Lattice& lattice, const Features& features, const Elevation& elev
   parallel_ranges(threads, 2, 1, [&](std::size_t task, std::size_t) { task == 0 ? find_neighbours() : find_points(); });
 }
 
-// Gives the vertices of a batch of points numbers of its own; returns their keys.
+// Numbers the vertices of a batch of points locally, from 0, and returns their keys.
 template <class Key>
 std::vector<Key> number_batch(Lattice& lattice, const Features& features, const Elevation& elevation,
                               const Packing<Key>& packing, const Index* order, std::size_t begin, std::size_t end) {
   const std::size_t corners = lattice.dimensions + 1;
   std::vector<Key> keys, last(corners);
   keys.reserve(2 * kBatch);
-  HashTable<Key> table(2 * (end - begin));  // seldom too small, and still in the cache
+  HashTable<Key> table(2 * (end - begin));  // rarely too small, and still fits the cache
   elevate(features, elevation, packing, order, begin, end, lattice.weights.data(),
           [&](std::size_t point, const Key* touched) {
             Index* vertices = &lattice.vertices[point * corners];
@@ -206,9 +210,10 @@ void fill_lattice(Lattice& lattice, const Features& features, const Elevation& e
                   const Packing<Key>& packing, const Index* order, bool ring, bool allows_parts, int threads) {
   const std::size_t corners = lattice.dimensions + 1, points = lattice.num_points;
   const std::size_t batches = (points + kBatch - 1) / kBatch;
-  // Neighbouring points share most of their vertices. So each batch numbers its own, in tables that fit the cache and
-  // on all threads, and only these numbers' vertices are looked up among all: batch after batch, so that the numbers
-  // do not depend on the threads, by whoever has just finished one.
+  // Neighbouring points share most of their vertices. So each batch first numbers its vertices locally, on all threads
+  // and in tables that fit the cache. Then only the distinct vertices of a batch are looked up in the table of all
+  // vertices. The batches are merged in ascending order, so that the numbers do not depend on the threads; a thread
+  // that has finished a batch merges those that are ready.
   std::vector<std::vector<Key>> own(batches);
   std::vector<std::vector<Index>> shared(batches);
   std::vector<std::atomic<bool>> is_ready(batches);
@@ -217,8 +222,8 @@ void fill_lattice(Lattice& lattice, const Features& features, const Elevation& e
   HashTable<Key> table(points / 2);
   std::mutex turn;
   std::size_t next = 0;
-  bool is_broken = false;  // by an exception, which some task keeps for the end
-  const auto meet_others = [&] {
+  bool is_broken = false;  // an exception was thrown while merging; parallel_ranges rethrows it at the end
+  const auto merge_ready_batches = [&] {
     if (is_broken) return;
     is_broken = true;
     for (; next < batches && is_ready[next]; ++next) {
@@ -235,10 +240,10 @@ void fill_lattice(Lattice& lattice, const Features& features, const Elevation& e
   parallel_ranges(threads, points, kBatch, [&](std::size_t begin, std::size_t end) {
     own[begin / kBatch] = number_batch(lattice, features, elevation, packing, order, begin, end);
     is_ready[begin / kBatch] = true;
-    if (const std::unique_lock<std::mutex> mine(turn, std::try_to_lock); mine) meet_others();
+    if (const std::unique_lock<std::mutex> mine(turn, std::try_to_lock); mine) merge_ready_batches();
   }, Order::kAscending);
-  meet_others();
-  if (fills_up(points, ring))
+  merge_ready_batches();
+  if (pads_to_four(points, ring))
     for (const Key key : corners_of_origin(elevation, packing)) table.insert(key, keys);
   if (ring) {
     const std::size_t occupied = keys.size();
@@ -267,11 +272,11 @@ void fill_lattice(Lattice& lattice, const Features& features, const Elevation& e
 
 }  // namespace
 
-std::size_t points_of_part(std::size_t num_points) { return (num_points + kParts - 1) / kParts; }
+std::size_t points_of_part(std::size_t num_points) { return (num_points + kNumParts - 1) / kNumParts; }
 
 std::size_t Lattice::bytes() const {
-  std::size_t sum = vertices.bytes() + weights.bytes() + first.bytes() + entries.bytes() + places.bytes() + ones.bytes() +
-                    sizeof(Lines::Line) * lines.lines.size();
+  std::size_t sum = vertices.bytes() + weights.bytes() + first.bytes() + entries.bytes() + places.bytes() +
+                    ones.bytes() + sizeof(Lines::Line) * lines.lines.size();
   for (const AxisGroup& group : groups)
     for (const auto& axis : group.axes) sum += axis.chains.bytes();
   return sum;
@@ -291,7 +296,7 @@ Lattice build_lattice(const Features& features, std::size_t num_points, const In
   lattice.num_points = num_points;
   const Elevation elevation(d);
   std::vector<float> bounds = find_bounds(features);
-  for (int k = 0; k < d && fills_up(num_points, ring); ++k) {
+  for (int k = 0; k < d && pads_to_four(num_points, ring); ++k) {
     if (bounds[2 * k] > 0.0f) bounds[2 * k] = 0.0f;
     if (bounds[2 * k + 1] < 0.0f) bounds[2 * k + 1] = 0.0f;
   }

@@ -1,9 +1,10 @@
-// The permutohedral lattice of a set of points (Adams, Baek, Davis 2010): which vertices each point touches, with
-// which weights, and which vertices follow each other along each axis.
+// The permutohedral lattice of a set of points (Adams, Baek, Davis 2010): the vertices that each point touches, their
+// weights, and the neighbours of the vertices along each axis.
 //
-// In d dimensions the vertices are the integer combinations n_1 e_1 + ... + n_d e_d of d axes; the last of the d+1
-// axes is e_0 = -(e_1 + ... + e_d). The corners of a simplex are reached from each other by one step along each axis
-// in turn, so once the n of one corner is packed into a number, everything else is adding constants.
+// In d dimensions the vertices are the integer combinations n_1 e_1 + ... + n_d e_d of d axes. The remaining one of the
+// d+1 axes is e_0 = -(e_1 + ... + e_d). A step along each axis in turn leads from one corner of a simplex to the next.
+// So once the n_j of one corner are packed into a key, the keys of all other corners and neighbours follow by adding
+// constants.
 #pragma once
 
 #include <cstddef>
@@ -25,36 +26,37 @@ struct Lattice {
   Buffer<std::uint32_t> vertices;  // [points][d + 1]
   Buffer<float> weights;           // [points][d + 1]: barycentric
 
-  // The same turned round: which points touch a vertex. Or, where many points share a vertex, which sums do: the points
-  // are divided into parts, and those of a part are first added up, vertex by vertex.
+  // The transpose in compressed sparse rows: for each vertex, the points that touch it. Where many points share a
+  // vertex, the points are divided into parts instead: the points of a part are first summed up per vertex, and the
+  // entries of a vertex are these partial sums.
   Buffer<std::uint32_t> first;  // [vertices + 1]
   Buffer<Entry> entries;
-  Buffer<std::uint32_t> places;        // [points][d + 1]: which sum of its part; empty without parts
-  std::vector<std::size_t> part_sums;  // where the sums of each part begin, and their number
+  Buffer<std::uint32_t> places;        // [points][d + 1]: index of the partial sum within the part; empty without parts
+  std::vector<std::size_t> part_sums;  // where the partial sums of each part begin; the last is their total number
   bool has_parts() const { return !part_sums.empty(); }
 
-  // What the filter, once normalised, makes of ones: what the classes of a filtered point sum to.
+  // [points]: the normalised filter applied to ones. The classes of a filtered point sum to this number.
   Buffer<float> ones;
 
-  // How to blur: the lines of a lattice without holes, in whose order the vertices are numbered, or else groups of axes.
-  // Then vertices are numbered as the points come to them (in fewer than three dimensions by their keys), so that what
-  // is near in the photo is near in memory.
+  // How to blur. A two-dimensional lattice without holes has `lines`, and its vertices are numbered along them. All
+  // other lattices have `groups`; their vertices are numbered in the order in which the points touch them (by key in
+  // fewer than three dimensions), so that pixels that are near in the image are near in memory.
   Lines lines;
   std::vector<AxisGroup> groups;
 
   std::size_t bytes() const;
 
-  Splice splice(const float* values) const {
+  LatticeView view(const float* values) const {
     return {vertices.data(), weights.data(), values, dimensions + 1, !has_parts()};
   }
 };
 
-// `order`: internal place -> pixel, or null for identity. `ring` adds the neighbours of all vertices.
-// Throws std::invalid_argument where features are not finite or lie too far out.
+// `order` maps the internal position of a point to its pixel; null for identity. `ring` adds the neighbours of all
+// vertices. Throws std::invalid_argument if a feature is not finite or too far from the origin.
 Lattice build_lattice(const Features& features, std::size_t num_points, const std::uint32_t* order, bool ring,
                       bool allows_parts, int threads);
 
-// The points of one part; this depends on nothing but their number.
+// Returns the number of points per part, which depends on the number of points only.
 std::size_t points_of_part(std::size_t num_points);
 
 }  // namespace atrous

@@ -1,8 +1,11 @@
-// Lattices of positions, kept for the next image of the same size: they depend on nothing else.
+// A cache of the lattices of pixel positions. They depend on nothing but the image size and the kernel widths, so the
+// next image of the same size can use them again.
 #pragma once
 
 #include <cstddef>
 #include <memory>
+#include <mutex>
+#include <vector>
 
 #include "lattice/lattice.hpp"
 
@@ -19,12 +22,28 @@ struct PositionKey {
   }
 };
 
-// Null where none is kept.
-std::shared_ptr<const Lattice> find_lattice(const PositionKey& key);
+// Holds the most recently used lattices, at most kMaxLattices of them and at most kMaxBytes together. Thread-safe.
+class LatticeCache {
+ public:
+  // Null if the cache does not hold it.
+  std::shared_ptr<const Lattice> get(const PositionKey& key);
+  void put(const PositionKey& key, std::shared_ptr<const Lattice> lattice);
+  void clear() noexcept;
 
-// The last few, as long as they need little memory together.
-void keep_lattice(const PositionKey& key, std::shared_ptr<const Lattice> lattice);
+  std::mutex mutex;  // public: singleton() locks it around a fork
 
-void forget_lattices() noexcept;
+ private:
+  static constexpr std::size_t kMaxLattices = 4;
+  static constexpr std::size_t kMaxBytes = std::size_t{128} << 20;
+
+  struct Item {
+    PositionKey key;
+    std::shared_ptr<const Lattice> lattice;
+  };
+  std::vector<Item> items_;  // the most recently used one is last
+};
+
+// The cache of this process.
+LatticeCache& lattice_cache();
 
 }  // namespace atrous

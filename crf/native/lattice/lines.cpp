@@ -7,9 +7,9 @@
 namespace atrous {
 namespace {
 
-constexpr std::size_t kBand = 32;  // lines that one task filters
+constexpr std::size_t kBand = 32;  // lines per task
 
-// Splat and blur of lines, some of them at a time: each line passes through all axes while it is in the cache.
+// Splats and blurs a range of lines. Each line is blurred along all axes while it is in the cache.
 class LineFilter {
  public:
   LineFilter(const Lines& lines, const Splat& splat, float* values)
@@ -17,7 +17,7 @@ class LineFilter {
 
   void operator()(std::size_t begin, std::size_t end) const {
     Buffer<float> memory(7 * width_);
-    float* splatted = memory.data();          // three lines each: line l stands at l mod 3
+    float* splatted = memory.data();          // splatted and blurred hold three lines each; line l is at l mod 3
     float* blurred = splatted + 3 * width_;
     float* between = splatted + 6 * width_;
     const Kernels& run = kernels();
@@ -32,7 +32,8 @@ class LineFilter {
       clear_around(at(splatted, l, 0), l);
       if (l < first) continue;
 
-      // Axis 0 joins n_1 with n_1 - 1 of the line before and n_1 + 1 of the line behind; axis 1 runs along the line.
+      // Along axis 0 the neighbours of n_1 are n_1 - 1 of the previous line and n_1 + 1 of the next; axis 1 is the line
+      // itself.
       const Lines::Line middle = line_at(l - 1);
       if (middle.count > 0) {
         const std::ptrdiff_t n = middle.first;
@@ -59,7 +60,7 @@ class LineFilter {
     return is_inside ? lines_.lines[static_cast<std::size_t>(l)] : Lines::Line{};
   }
 
-  // Zeros where the neighbours of line l look beyond its ends.
+  // Writes zeros where the blur of the adjacent lines reads beyond the ends of line l.
   void clear_around(float* buffer, std::ptrdiff_t l) const {
     std::size_t low = lines_.width, high = 0;
     for (std::ptrdiff_t k = l - 1; k <= l + 1; ++k) {
@@ -105,8 +106,10 @@ bool find_lines(const std::vector<Key64>& keys, const Packing<Key64>& packing, L
 void splat_and_blur_lines(const Lines& lines, const Splat& splat, float* values, int threads) {
   const LineFilter filter(lines, splat, values);
   const std::size_t count = lines.lines.size();
-  // n_2 falls where the last feature grows, so the last lines belong to the first points, and to their thread.
-  parallel_ranges(threads, count, kBand, [&](std::size_t begin, std::size_t end) { filter(count - end, count - begin); });
+  // n_2 decreases as the last feature grows, so the last lines belong to the first points: count down, so that a thread
+  // gets the lines of its own points.
+  parallel_ranges(threads, count, kBand,
+                  [&](std::size_t begin, std::size_t end) { filter(count - end, count - begin); });
 }
 
 }  // namespace atrous

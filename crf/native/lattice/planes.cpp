@@ -7,10 +7,10 @@
 namespace atrous {
 namespace {
 
-constexpr std::size_t kChunk = 256;     // vertices that are blurred along two axes at once: 20 KB of 20 classes
-constexpr std::size_t kLargest = 1024;  // plane for which that is worth while
+constexpr std::size_t kChunk = 256;     // vertices that are blurred along two axes at once: 20 KB with 20 classes
+constexpr std::size_t kLargest = 1024;  // vertices of the largest plane for which this is faster
 
-// Splits a key into the fields of two neighbouring axes and the rest, which names the plane.
+// Splits a key into the fields of two neighbouring axes and the remaining bits, which identify the plane.
 class Split {
  public:
   Split(const Packing<Key64>& packing, std::size_t first_axis)
@@ -24,8 +24,8 @@ class Split {
     }
   }
 
-  // Without e_0 as one of the two axes, keys are what they are: n_0 is 0. With it, they are written in the basis without
-  // e_2: n_j becomes n_j - n_2, which the fields' spare bit has room for, and n_0, in the place of n_2, -n_2.
+  // If e_0 is not one of the two axes, keys are used as they are. If it is, they are rewritten in the basis without
+  // e_2: n_j becomes n_j - n_2, for which the fields have a spare bit, and n_0 = -n_2 takes the field of n_2.
   std::uint64_t operator()(Key64 key) const {
     if (!is_first_) return key.a;
     const std::uint64_t n2 = (key.a >> bits_) & ((std::uint64_t{1} << bits_) - 1);
@@ -42,14 +42,14 @@ class Split {
 
 static_assert(2 * kFieldBits < 32, "two fields of a key are a number that Kernels::rank takes");
 
-// By the upper half. Few numbers are counted against each other, which needs no branches.
+// Sorts by the upper half. A short list is sorted by counting the smaller numbers, which needs no branches.
 void sort(std::uint64_t* members, std::size_t count) {
-  if (count > kMostRanked) {
+  if (count > kMaxRanked) {
     std::sort(members, members + count);
     return;
   }
-  std::int32_t places[kMostRanked], ranks[kMostRanked];
-  std::uint64_t sorted[kMostRanked];
+  std::int32_t places[kMaxRanked], ranks[kMaxRanked];
+  std::uint64_t sorted[kMaxRanked];
   for (std::size_t i = 0; i < count; ++i) places[i] = static_cast<std::int32_t>(members[i] >> 32);
   for (std::size_t i = count; i % 16 != 0; ++i) places[i] = 0;
   kernels().rank(places, static_cast<int>(count), ranks);
@@ -57,15 +57,16 @@ void sort(std::uint64_t* members, std::size_t count) {
   std::copy(sorted, sorted + count, members);
 }
 
-// Sorted members whose places differ by 1 follow each other. The step from the last number of a field to 0 of the next row
-// is none: no field of any vertices holds both. Returns where the list ends.
+// Writes the chains: sorted members whose places differ by 1 are neighbours. A carry from the lower into the upper
+// field is no step, and it cannot occur: the lower field never holds both its largest number and 0. Returns the end of
+// the list.
 Index* write_chains(const std::uint64_t* members, std::size_t count, Index* list) {
-  bool goes_on = false;
+  bool has_next = false;
   for (std::size_t i = 0; i < count; ++i) {
-    const bool was_followed = goes_on;
-    goes_on = i + 1 < count && (members[i] >> 32) + 1 == members[i + 1] >> 32;
-    *list = static_cast<Index>(members[i]) | (goes_on ? 0 : kChainEnd);
-    list += was_followed || goes_on;
+    const bool was_followed = has_next;
+    has_next = i + 1 < count && (members[i] >> 32) + 1 == members[i + 1] >> 32;
+    *list = static_cast<Index>(members[i]) | (has_next ? 0 : kChainEnd);
+    list += was_followed || has_next;
   }
   return list;
 }
@@ -95,7 +96,7 @@ Planes::Planes(const std::vector<Key64>& keys, const Packing<Key64>& packing, st
   }
 }
 
-// The counts become the places of the planes' first vertices.
+// Replaces the number of vertices of each plane by the position of its first vertex.
 bool Planes::place_planes(std::vector<Index>& counts) {
   std::size_t sum = 0, in_chunk = 0;
   std::vector<std::size_t> cuts{0};
@@ -122,7 +123,8 @@ AxisGroup Planes::link(int threads) {
     axis.chains = Buffer<Index>(members_.size());
     axis.cuts.resize(chunks + 1);
   }
-  // First each chunk's lists where all of its vertices would have room, their lengths among the cuts; then side by side.
+  // First write the lists of each chunk at the position where all of its vertices would fit, and note their lengths in
+  // `cuts`. Then move the lists together.
   parallel_ranges(threads, chunks, 16, [&](std::size_t begin, std::size_t end) {
     for (std::size_t chunk = begin; chunk < end; ++chunk) {
       const std::size_t first = begins_[cuts_[chunk]];

@@ -1,4 +1,4 @@
-// Uninitialised arrays of numbers, aligned for vectors.
+// Uninitialised arrays of numbers, aligned for vector instructions.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@ namespace atrous {
 
 template <class T>
 class Buffer {
-  static_assert(std::is_trivially_copyable_v<T>, "nobody constructs or destroys the elements");
+  static_assert(std::is_trivially_copyable_v<T>, "the elements are neither constructed nor destroyed");
 
  public:
   Buffer() = default;
@@ -45,7 +45,7 @@ class Buffer {
   T* data() noexcept { return data_; }
   const T* data() const noexcept { return data_; }
   std::size_t size() const noexcept { return size_; }
-  std::size_t bytes() const noexcept { return bytes_; }  // of memory held
+  std::size_t bytes() const noexcept { return bytes_; }  // of the memory block, which may be larger than size()
   bool empty() const noexcept { return size_ == 0; }
   T& operator[](std::size_t i) noexcept { return data_[i]; }
   const T& operator[](std::size_t i) const noexcept { return data_[i]; }
@@ -55,7 +55,7 @@ class Buffer {
  private:
   T* data_ = nullptr;
   std::size_t size_ = 0;
-  std::size_t bytes_ = 0;  // of the block, at least size_ * sizeof(T)
+  std::size_t bytes_ = 0;  // size of the block, at least size_ * sizeof(T)
 };
 
 }  // namespace atrous

@@ -14,8 +14,9 @@ namespace atrous {
 namespace {
 
 constexpr std::size_t kHugePage = std::size_t{1} << 21;
-constexpr std::size_t kKept = std::size_t{512} << 20;  // bytes: what COCO's images with 81 classes, most of them pruned, work with
-constexpr std::size_t kLeast = std::size_t{1} << 16;  // smaller blocks are not worth it
+// Enough for COCO images with 81 classes, most of them pruned.
+constexpr std::size_t kMaxCachedBytes = std::size_t{512} << 20;
+constexpr std::size_t kMinCachedBlock = std::size_t{1} << 16;  // smaller blocks are not cached
 constexpr int kSlots = 128;
 
 std::size_t rounded(std::size_t bytes) {
@@ -24,8 +25,8 @@ std::size_t rounded(std::size_t bytes) {
   return (bytes + unit - 1) / unit * unit;
 }
 
-// Large blocks come from the system and go back to it: the heap would keep their places, in pieces (250 MB of them after
-// a thousand small images). Sanitizers see the heap only.
+// Large blocks are mapped and unmapped directly. The heap would keep the freed memory in fragments (250 MB after a
+// thousand small images). Builds with sanitizers use the heap, because sanitizers do not check mapped memory.
 #if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
 constexpr bool kMapsLarge = true;
 
@@ -39,8 +40,8 @@ void* map_large(std::size_t bytes) {
   if (before > 0) munmap(begin, before);
   if (whole > before + bytes) munmap(begin + before + bytes, whole - before - bytes);
 #if defined(MADV_HUGEPAGE)
-  // Rows are visited in the order of the lattice, hardly two on a page: with 4 KiB pages the address look-ups would
-  // cost as much as the data.
+  // Rows are visited in the order of the lattice, rarely two of them on one page. With pages of 4 KiB the address
+  // translation would cost as much as the data.
   madvise(begin + before, bytes, MADV_HUGEPAGE);
 #endif
   return begin + before;
@@ -73,15 +74,17 @@ void deallocate(void* block, std::size_t bytes) noexcept {
 #endif
 }
 
-// A new block costs more than the work in it: the system clears every page, and a third of the time for an image went
-// there. So blocks are kept, up to a bound, for the next image or the next step of this one.
-class Store {
+// A new block costs more than the work done in it: the system clears every page, which took a third of the time per
+// image. So up to kMaxCachedBytes are cached for the next image, or for the next step of the same image.
+class BlockCache {
  public:
-  void* take(std::size_t& bytes) noexcept {
+  // Removes the best fitting block and returns it; null if none fits.
+  void* get(std::size_t& bytes) noexcept {
     const std::lock_guard<std::mutex> lock(mutex);
     int best = -1;
     for (int i = 0; i < count_; ++i) {
-      const bool fits = slots_[i].bytes >= bytes && slots_[i].bytes - bytes <= bytes / 2 + (bytes >= kHugePage ? 2 * kHugePage : 0);
+      const std::size_t most_unused = bytes / 2 + (bytes >= kHugePage ? 2 * kHugePage : 0);
+      const bool fits = slots_[i].bytes >= bytes && slots_[i].bytes - bytes <= most_unused;
       if (fits && (best < 0 || slots_[i].bytes < slots_[best].bytes)) best = i;
     }
     if (best < 0) return nullptr;
@@ -91,10 +94,11 @@ class Store {
     return block;
   }
 
-  bool keep(void* block, std::size_t bytes) noexcept {
-    if (bytes < kLeast || bytes > kKept) return false;
+  // False if the block is too small or too large to be cached.
+  bool put(void* block, std::size_t bytes) noexcept {
+    if (bytes < kMinCachedBlock || bytes > kMaxCachedBytes) return false;
     const std::lock_guard<std::mutex> lock(mutex);
-    while (count_ > 0 && (count_ == kSlots || kept_ + bytes > kKept)) {
+    while (count_ > 0 && (count_ == kSlots || kept_ + bytes > kMaxCachedBytes)) {
       deallocate(slots_[0].block, slots_[0].bytes);  // the oldest
       remove(0);
     }
@@ -110,7 +114,7 @@ class Store {
     kept_ = 0;
   }
 
-  std::mutex mutex;
+  std::mutex mutex;  // public: singleton() locks it around a fork
 
  private:
   struct Slot {
@@ -133,15 +137,15 @@ class Store {
 
 void* acquire_block(std::size_t& bytes) {
   bytes = rounded(bytes);
-  if (bytes >= kLeast)
-    if (void* block = singleton<Store>().take(bytes)) return block;
+  if (bytes >= kMinCachedBlock)
+    if (void* block = singleton<BlockCache>().get(bytes)) return block;
   return allocate(bytes);
 }
 
 void release_block(void* block, std::size_t bytes) noexcept {
-  if (block != nullptr && !singleton<Store>().keep(block, bytes)) deallocate(block, bytes);
+  if (block != nullptr && !singleton<BlockCache>().put(block, bytes)) deallocate(block, bytes);
 }
 
-void release_memory() noexcept { singleton<Store>().clear(); }
+void release_memory() noexcept { singleton<BlockCache>().clear(); }
 
 }  // namespace atrous

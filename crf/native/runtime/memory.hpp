@@ -1,17 +1,17 @@
-// Large blocks of memory, kept for the next image.
+// Allocates memory, and caches large blocks for the next image.
 #pragma once
 
 #include <cstddef>
 
 namespace atrous {
 
-// Aligned for vectors; large blocks start at and fill huge pages. `bytes` becomes what the block really has, which is
-// what release_block wants to know. The block is not cleared. Throws std::bad_alloc.
+// Returns an uninitialised block, aligned for vector instructions; a large block starts at a huge page and fills whole
+// huge pages. Sets `bytes` to the real size of the block, which release_block needs. Throws std::bad_alloc.
 void* acquire_block(std::size_t& bytes);
 
 void release_block(void* block, std::size_t bytes) noexcept;
 
-// Gives what is kept for later back to the system.
+// Returns the cached blocks to the system.
 void release_memory() noexcept;
 
 }  // namespace atrous

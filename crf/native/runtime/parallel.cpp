@@ -34,8 +34,8 @@ void run_serially(std::size_t tasks, void (*body)(void*, std::size_t), void* con
 
 namespace {
 
-// GNU's OpenMP hangs in a process forked after its first team: the child inherits the team without its threads.
-// Such a child works serially.
+// GNU's OpenMP hangs in a process that was forked after the first parallel loop: the child inherits the team of
+// threads, but not the threads. Such a child runs serially.
 std::atomic<bool> has_team{false};
 std::atomic<bool> lost_team{false};
 
@@ -71,19 +71,19 @@ void run_tasks(int, std::size_t tasks, void (*body)(void*, std::size_t), void* c
 
 namespace {
 
-thread_local std::size_t own_share = 0;  // of callers from outside; helpers have the others
+thread_local std::size_t own_share = 0;  // 0 for threads that call run_tasks; helpers have 1, 2, ...
 
 constexpr std::size_t kMostShares = 64;
 
-// The tasks in shares. A thread works on its own one (which, in a pool of more threads than the job has shares, may be
-// another's, too), and then on what the others have left.
+// A parallel loop, its tasks divided into shares. A thread works on its own share first (several threads can have the
+// same one if there are more threads than shares), and then on the tasks that remain in the other shares.
 struct Job {
   void (*body)(void*, std::size_t);
   void* context;
   std::size_t tasks;
   std::size_t shares;
-  int places;  // helpers that may still join
-  std::atomic<int> helping{0};
+  int open_places;  // number of helpers that may still join
+  std::atomic<int> active_helpers{0};
   struct alignas(64) Place {
     std::atomic<std::size_t> next{0};
   } taken[kMostShares] = {};
@@ -103,17 +103,17 @@ struct Job {
   }
 };
 
-// Threads that help with the jobs of all callers. Whoever brings a job works on it and then waits only for helpers
-// that have begun: on a busy machine a helper that the system has not woken yet costs nothing, where a barrier for
-// the whole team would wait for its next time slice.
+// A pool of helper threads for the jobs of all callers. The caller works on its job too, and then waits only for the
+// helpers that have started on it. On a busy machine, a helper that the system has not woken yet costs nothing; a
+// barrier for the whole team would wait for that helper's next time slice.
 class Pool {
  public:
   void run(Job& job) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      grow(job.places);
+      grow(job.open_places);
       jobs_.push_back(&job);
-      ++news_;
+      ++generation_;
     }
     wake_.notify_all();
     job.work();
@@ -121,13 +121,14 @@ class Pool {
       const std::lock_guard<std::mutex> lock(mutex_);
       jobs_.erase(std::find(jobs_.begin(), jobs_.end(), &job));
     }
-    for (int spin = 0; spin < kSpins && job.helping != 0; ++spin) relax();
+    for (int spin = 0; spin < kSpins && job.active_helpers != 0; ++spin) relax();
     std::unique_lock<std::mutex> lock(mutex_);
-    done_.wait(lock, [&] { return job.helping == 0; });
+    done_.wait(lock, [&] { return job.active_helpers == 0; });
   }
 
  private:
-  // Passes follow each other within microseconds; waking a sleeping thread takes longer.
+  // Loops follow each other within microseconds, and waking a sleeping thread takes longer. So threads spin before they
+  // sleep.
   static constexpr int kSpins = 2000;
 
   static void relax() {
@@ -146,13 +147,13 @@ class Pool {
           help();
         }).detach();
     } catch (const std::system_error&) {
-      // The system gives no more threads: those that run share the work.
+      // The system has no more threads: the running ones do the work.
     }
   }
 
   Job* open_job() {
     for (Job* job : jobs_)
-      if (job->places > 0 && job->has_work()) return job;
+      if (job->open_places > 0 && job->has_work()) return job;
     return nullptr;
   }
 
@@ -161,19 +162,19 @@ class Pool {
     for (;;) {
       Job* job = open_job();
       if (job == nullptr) {
-        const unsigned seen = news_;
+        const unsigned seen = generation_;
         lock.unlock();
-        for (int spin = 0; spin < kSpins && news_ == seen; ++spin) relax();
+        for (int spin = 0; spin < kSpins && generation_ == seen; ++spin) relax();
         lock.lock();
-        wake_.wait(lock, [&] { return news_ != seen; });
+        wake_.wait(lock, [&] { return generation_ != seen; });
         continue;
       }
-      --job->places;
-      ++job->helping;
+      --job->open_places;
+      ++job->active_helpers;
       lock.unlock();
       job->work();
       lock.lock();
-      --job->helping;
+      --job->active_helpers;
       done_.notify_all();
     }
   }
@@ -181,14 +182,14 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable wake_, done_;
   std::vector<Job*> jobs_;
-  std::atomic<unsigned> news_{0};
+  std::atomic<unsigned> generation_{0};
   int helpers_ = 0;
 };
 
 std::atomic<Pool*> shared_pool{nullptr};
 
-// Never destroyed: its threads may still sleep in it when the process ends. A forked child has none of them and
-// starts anew.
+// Returns the pool of the process. It is never destroyed, because its threads may still wait in it when the process
+// exits. A forked child has none of the threads and creates a new pool.
 Pool& pool() {
   static std::mutex mutex;
 #if !defined(_WIN32)
@@ -207,13 +208,13 @@ Pool& pool() {
 }  // namespace
 
 int max_threads() {
-  // The same variable as with OpenMP, so that a user has one to set.
+  // The same variable as for OpenMP, so that users have only one to set.
   if (const char* text = std::getenv("OMP_NUM_THREADS")) {
     const int value = std::atoi(text);
     if (value > 0) return value;
   }
 #if defined(__linux__)
-  cpu_set_t set;  // a container or `taskset` may allow fewer than the machine has
+  cpu_set_t set;  // a container or `taskset` may allow fewer cores than the machine has
   if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
 #endif
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));

@@ -1,8 +1,8 @@
-// One loop over independent tasks, on OpenMP, on threads of the standard library, or serial (see parallel.cpp).
+// A parallel loop over independent tasks: on a pool of standard threads, on OpenMP, or serial (see parallel.cpp).
 //
-// Kernels are compiled once per instruction set, so everything that they share with the rest of the program goes
-// through plain function pointers: an inline function of the standard library must not end up compiled for AVX-512
-// and then be picked by the linker for all.
+// The kernels are compiled once per instruction set and share only plain function pointers with the rest of the
+// program. If they used an inline function of the standard library, the linker could pick its AVX-512 copy for the
+// whole program.
 #pragma once
 
 #include <cstddef>
@@ -11,20 +11,22 @@
 
 namespace atrous {
 
-// Threads that a request for `0` (all) means.
+// Returns the number of threads that a request for 0 (all) stands for.
 int max_threads();
 
-// kNear: each thread begins with a share of its own, if it can the same in every loop, so that what it wrote in one loop
-// it finds in its cache in the next. kAscending: tasks begin in their order. OpenMP has an order of its own.
-enum class Order { kNear, kAscending };
+// kCacheAffine: each thread starts with its own share of the tasks, the same share in every loop if possible, so that
+// it finds its data in its cache. kAscending: tasks start in ascending order. Ignored with OpenMP, which schedules
+// tasks itself.
+enum class Order { kCacheAffine, kAscending };
 
-// Calls body(context, task) for every task in 0..tasks-1, on at most `threads` threads. The body must not throw.
+// Calls body(context, task) for every task in 0..tasks-1 on at most `threads` threads. The body must not throw.
 void run_tasks(int threads, std::size_t tasks, void (*body)(void*, std::size_t), void* context, Order order);
 
-// Splits 0..count-1 into ranges of `grain` and calls body(begin, end) for each of them. The ranges do not depend
-// on the number of threads. What a body throws is thrown again here, after all have ended.
+// Splits 0..count-1 into ranges of `grain` and calls body(begin, end) for each range. The ranges do not depend on the
+// number of threads. Rethrows an exception of a body after all tasks have ended.
 template <class Body>
-void parallel_ranges(int threads, std::size_t count, std::size_t grain, Body&& body, Order order = Order::kNear) {
+void parallel_ranges(int threads, std::size_t count, std::size_t grain, Body&& body,
+                     Order order = Order::kCacheAffine) {
   struct Job {
     Body* body;
     std::size_t count, grain;

@@ -1,3 +1,4 @@
+// State that lives as long as the process.
 #pragma once
 
 #if !defined(_WIN32)
@@ -6,8 +7,9 @@
 
 namespace atrous {
 
-// The one T of the process, which has a member `mutex`. Never destroyed: arrays may be released, and threads may work,
-// while the process ends. A forked child finds it as it was, and not locked by a thread that is gone.
+// Returns the only T of the process; T has a member `mutex`. The object is never destroyed, because arrays may be
+// released and threads may run while the process exits. The mutex is held during a fork, so that the child gets a
+// consistent object with an unlocked mutex.
 template <class T>
 T& singleton() {
   static T* const shared = new T;

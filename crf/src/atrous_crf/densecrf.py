@@ -1,4 +1,4 @@
-"""The dense CRF on numpy arrays: checks and documents what the compiled kernel then computes."""
+"""The dense CRF on numpy arrays and tensors: checks arguments, then calls the compiled kernel."""
 
 from __future__ import annotations
 
@@ -27,25 +27,26 @@ __all__ = ["CRFParams", "DenseCRF"]
 FloatArray: TypeAlias = NDArray[np.float32]
 Accuracy: TypeAlias = Literal["lattice", "high"]
 
-SYMMETRIC = 3  # the kernel's number of this normalisation
+SYMMETRIC = 3  # the number of this normalisation in the kernel
 PAPER = CRFParams()
 
 
 class DenseCRF:
-    """Fully connected CRF with Gaussian edges, over the pixels of a photo.
+    """Fully connected CRF with Gaussian edges over the pixels of an image.
 
-    An object holds no state between images, so one may serve many threads.
+    An object keeps no state between images, so several threads may share it.
 
     Args:
         params: Weights and widths of the kernels, and the number of iterations.
-        accuracy: "lattice" filters as pydensecrf does; "high" adds a ring of vertices to the
-            lattice before blurring: slower, and nearer to the exact sum over all pairs.
-        prune_below: Classes whose probability is below this bound at every pixel share one channel;
-            1e-3 is a good value, 0.0 keeps every class. The work falls with the number of classes
-            that are left. What is exact about it says `_potts`. Tensors on other devices than the
-            CPU, or with a gradient, keep every class.
-        threads: At most this many; None for all cores (one in a worker of multiprocessing). The
-            result does not depend on it.
+        accuracy: "lattice" filters as pydensecrf does. "high" adds a ring of vertices to the
+            lattice before blurring; it is slower and closer to the exact sum over all pairs.
+        prune_below: Classes whose probability is below this value at every pixel share one channel.
+            0.0 keeps every class; 1e-3 is a good value. Fewer classes take less time. Merging is
+            exact if the merged classes are identical; otherwise the relative error of their total
+            probability is at most about `prune_below` times the sum of the two weights. Tensors
+            that are not on the CPU, or that need a gradient, keep every class.
+        threads: Maximum number of threads; None means all cores (one in a worker process of
+            multiprocessing). The result does not depend on it.
 
     Raises:
         InputError: If a value is out of range.
@@ -87,24 +88,24 @@ class DenseCRF:
     @overload
     def refine(self, probabilities: ArrayLike, image: ArrayLike) -> FloatArray: ...
     def refine(self, probabilities: Any, image: Any) -> Any:
-        """Sharpen class probabilities along the edges of a photo.
+        """Sharpen class probabilities along image edges.
 
-        The unary is -log(clip(p, 1e-5, 1)); features are (x, y, r, g, b); kernels are normalised
-        symmetrically; labels interact by Potts' rule.
+        The unary is -log(clip(p, 1e-5, 1)), the features are (x, y) and (x, y, r, g, b), kernels
+        are normalised symmetrically, and the compatibility is the Potts model.
 
         Args:
-            probabilities: (K, H, W), any floats in any memory order; each pixel sums to 1 (it
-                is made to, after clipping, if it does not). Values over 1 count as 1. Or a tensor,
-                (N, K, H, W) as well, on any device.
-            image: (H, W, 3) uint8 RGB of the same size, not normalised; a tensor (N, H, W, 3) for
-                a batch.
+            probabilities: (K, H, W), any float type and memory order. Each pixel should sum to 1;
+                it is normalised after clipping. Values above 1 count as 1. Or a tensor on any
+                device, (K, H, W) or (N, K, H, W).
+            image: (H, W, 3) uint8 RGB of the same height and width, not normalised; for a batch, a
+                tensor (N, H, W, 3).
 
         Returns:
-            (K, H, W) float32, each pixel sums to 1; a tensor on the same device for a tensor. The
-            classes of a pixel lie side by side in memory.
+            (K, H, W) float32; each pixel sums to 1. For a tensor, a tensor on the same device. The
+            classes of a pixel are adjacent in memory.
 
         Raises:
-            InputError: If sizes differ or are 0, values are negative or not finite, or the image is
+            InputError: If sizes differ or are 0, a value is negative or not finite, or the image is
                 not uint8 RGB.
 
         Source: Krähenbühl & Koltun 2011, Algorithm 1.
@@ -114,17 +115,17 @@ class DenseCRF:
         return self._refine(probabilities, image, choose_threads(self.threads))
 
     def refine_many(self, pairs: Iterable[Pair]) -> Iterator[Any]:
-        """Refine many photos; with several threads, that many at a time, each on one thread.
+        """Refine many images; with several threads, one image per thread at a time.
 
         Args:
-            pairs: Of probabilities and image, as `refine` takes them. Read as they are needed: no
-                more than one for each thread is held.
+            pairs: Pairs of probabilities and image, as `refine` takes them. They are read on
+                demand, at most one per thread ahead.
 
         Yields:
-            What `refine` returns, in the order of `pairs`.
+            The results of `refine`, in the order of `pairs`.
 
         Raises:
-            InputError: As `refine`, when the turn of that pair comes.
+            InputError: As `refine`, when the result of that pair is due.
         """
         remaining = iter(pairs)
         threads = choose_threads(self.threads)
@@ -159,7 +160,7 @@ class DenseCRF:
             return np.ones_like(scores)
         live = np.flatnonzero(~is_dead).astype(np.int32)
         merged = num_classes - len(live)
-        if merged < 2 or not len(live):  # nothing to merge, or nothing to keep
+        if merged < 2 or not len(live):  # nothing to merge, or no class to keep
             field = self._mean_field(photo, num_classes, 1, threads)
             field.set_probabilities(rows)
             refined = field.infer(self.params.iterations)
@@ -173,7 +174,7 @@ class DenseCRF:
     def _mean_field(
         self, photo: NDArray[np.uint8], channels: int, merged: int, threads: int
     ) -> MeanField:
-        """Build the lattices; the last channel stands for `merged` classes."""
+        """Create the terms; the last channel stands for `merged` classes."""
         height, width = photo.shape[:2]
         params, farthest = self.params, max(height, width) - 1
         field = MeanField(
@@ -209,7 +210,8 @@ class DenseCRF:
         for name, tensor in (("probabilities", probabilities), ("image", image)):
             if tensor.layout != torch.strided:
                 raise InputError(f"{name} is {tensor.layout}; it must be dense: {name}.to_dense()")
-        probabilities = probabilities.resolve_neg()  # numpy and our kernels know no lazy minus
+        # torch may negate lazily, which numpy and the kernels cannot read.
+        probabilities = probabilities.resolve_neg()
         has_gradient = probabilities.requires_grad and torch.is_grad_enabled()
         if probabilities.device.type != "cpu" or image.device.type != "cpu" or has_gradient:
             lattice: Any = importlib.import_module(".torch_lattice", __package__)
@@ -220,7 +222,7 @@ class DenseCRF:
             return torch.from_numpy(self._refine(scores, photos, threads))
         if photos.ndim != 4 or len(photos) != len(scores) or not len(scores):
             raise InputError(
-                f"probabilities are {_sizes(scores)} and image is {_sizes(photos)}; a batch needs "
+                f"probabilities are {_sizes(scores)} and image is {_sizes(photos)}; they must be "
                 "(N, K, H, W) and (N, H, W, 3) with the same N, at least 1"
             )
         refined = [self._refine(p, i, threads) for p, i in zip(scores, photos, strict=True)]
@@ -228,16 +230,16 @@ class DenseCRF:
 
 
 def _potts(weight: float, channels: int, merged: int) -> FloatArray:
-    """Return the kernel's compatibility: a weight, or a diagonal when the last channel is several.
+    """Return the compatibility: a weight, or a diagonal if the last channel is merged classes.
 
-    With c = clip(p, 1e-5, 1), a step of mean field is Q_k ~ c_k exp(w F[Q_k]), F the normalised
-    filter. Were the m merged classes alike, each would hold an m-th of their sum S, and so their
-    sum would be S ~ sum(c) exp((w / m) F[S]): one channel with the unary -log(sum(c)) and the
-    weight w / m is exactly their place. They are not quite alike. But where all p_k < b, and each
-    pixel's probabilities sum to 1, Q_k stays near or below b (Potts only ever raises the others),
-    and an exponent is wrong by at most w b, with b = 1e-3 and w = 7 by 0.7 %: by this part of
-    itself the dead mass is wrong, which is m b at most and mostly far less. Giving the mass back
-    in proportion to c_k is exact for m alike classes, too.
+    With c = clip(p, 1e-5, 1), a mean-field step is Q_k ~ c_k exp(w F[Q_k]), where F is the
+    normalised filter. If the m merged classes are identical, each has an m-th of their sum S, so
+    S ~ sum(c) exp((w / m) F[S]): one channel with the unary -log(sum(c)) and the weight w / m is
+    exact. In general they differ. But if all p_k < b and each pixel's probabilities sum to 1, Q_k
+    stays near or below b (the Potts model raises the other classes only), so the error of an
+    exponent is at most w b: 0.7 % for b = 1e-3 and w = 7. That is the relative error of the merged
+    classes' total probability, which itself is at most m b and usually far less. Dividing the total
+    in proportion to c_k is also exact for identical classes.
     """
     if merged == 1:
         return np.asarray(weight, np.float32)
@@ -252,19 +254,19 @@ def _check_probabilities(probabilities: ArrayLike) -> FloatArray:
     if scores.ndim != 3 or not scores.size:
         raise InputError(
             f"probabilities are {_sizes(scores)}; they must be (K, H, W) with at least one class "
-            "and one pixel; one image a call, classes first"
+            "and one pixel: classes first, one image per call"
         )
-    with np.errstate(over="ignore"):  # what overflows float32 is refused below
+    with np.errstate(over="ignore"):  # numbers beyond float32 become inf, which is refused later
         scores = np.ascontiguousarray(scores, np.float32)
     return scores
 
 
 def _check_range(rows: FloatArray, threads: int) -> FloatArray:
-    """Return each class's highest probability, once all are known to be finite and 0 or more."""
+    """Return the highest probability of each class, after checking that all are finite and >= 0."""
     lows, high = ranges(rows, threads=threads)
     low = lows.min()
     if np.isnan(low):
-        raise InputError("probabilities hold NaN or infinite values; they must be from 0 to 1")
+        raise InputError("probabilities contain NaN or infinity; they must be from 0 to 1")
     check_lowest(low)
     return high
 
@@ -273,12 +275,12 @@ def _check_image(image: ArrayLike, size_hw: tuple[int, ...]) -> NDArray[np.uint8
     photo = np.asarray(image)
     if photo.ndim == 2 or (photo.ndim == 3 and photo.shape[2] == 1):
         raise InputError(
-            f"image is {_sizes(photo)}, a gray one; it must be (H, W, 3): repeat the channel, "
+            f"image is {_sizes(photo)}, a gray image; it must be (H, W, 3): repeat the channel, "
             "np.repeat(image.reshape(H, W, 1), 3, axis=2)"
         )
     if photo.ndim != 3 or photo.shape[2] != 3:
         raise InputError(
-            f"image is {_sizes(photo)}; it must be (H, W, 3) RGB. Leave an alpha channel away, "
+            f"image is {_sizes(photo)}; it must be (H, W, 3) RGB. Drop an alpha channel with "
             "image[:, :, :3]; for other channels use "
             "atrous_crf.pydensecrf.densecrf.DenseCRF2D.addPairwiseBilateral"
         )
@@ -304,5 +306,5 @@ def _sizes(array: NDArray[Any]) -> str:
 
 
 def _is_tensor(value: object) -> bool:
-    torch: Any = sys.modules.get("torch")  # without it nothing is a tensor
+    torch: Any = sys.modules.get("torch")  # not imported: no argument can be a tensor
     return torch is not None and isinstance(value, torch.Tensor)

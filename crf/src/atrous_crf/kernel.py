@@ -26,33 +26,34 @@ __all__ = [
     "release_memory",
 ]
 
-# float32 positions within the lattice are meaningless further out.
+# Beyond this, float32 cannot tell positions in the lattice apart.
 MAX_REACH = 100_000
 MOST_THREADS = 4096
 
 
 def check_reach(name: str, width: float, farthest: float) -> None:
-    """Refuse a width so small that the lattice cannot tell positions apart.
+    """Refuse a width that is so small that the lattice cannot tell positions apart.
 
     Args:
-        name: What the caller calls the width.
+        name: Name of the width in the message.
         width: In units of the feature.
         farthest: Largest absolute value of the feature.
 
     Raises:
-        InputError: If the feature reaches more than 100,000 widths from its origin.
+        InputError: If `farthest` is more than 100,000 widths.
     """
     if farthest > MAX_REACH * width:
         raise InputError(
-            f"{name} is {width:g}, too small for values up to {farthest:g}: at most {MAX_REACH:,} "
-            f"widths are possible; use {farthest / MAX_REACH:g} or more"
+            f"{name} is {width:g}, too small for values up to {farthest:g}: values can be at most "
+            f"{MAX_REACH:,} widths; use {farthest / MAX_REACH:g} or more"
         )
 
 
 def choose_threads(threads: int | None) -> int:
-    """Return the number of threads to use: all, but one in a worker process of multiprocessing.
+    """Return the number of threads to use: `threads`, or all cores if it is None.
 
-    There each of many processes would start a thread for every core.
+    In a worker process of multiprocessing, None means 1, because each of the processes would
+    start a thread per core.
     """
     if threads is not None:
         return threads

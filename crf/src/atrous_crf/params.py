@@ -1,4 +1,4 @@
-"""The parameters of the dense CRF, and the widths that any kernel can have."""
+"""The parameters of the dense CRF, and the checks of numbers that its modules share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 from .errors import InputError
 
-# Beyond these a width or its inverse leaves float32's range.
+# Outside this range, a width or its inverse is not a normal float32.
 MIN_WIDTH, MAX_WIDTH = 1e-30, 1e30
 MAX_WEIGHT = 1e20
 MAX_ITERATIONS = 2**31 - 1
@@ -15,25 +15,25 @@ MAX_ITERATIONS = 2**31 - 1
 
 @dataclass(frozen=True)
 class CRFParams:
-    """Weights and widths of the two kernels; the defaults are the paper's for PASCAL VOC.
+    """Weights and widths of the two kernels; the defaults are those of DeepLab v2 on PASCAL VOC.
 
     Raises:
         InputError: If a value is not a finite number, a width is not positive, a weight or the
-            number of iterations is negative, or iterations are not whole.
+            number of iterations is negative, or `iterations` is not whole.
     """
 
     iterations: int = 10
-    """Mean-field iterations; 0 returns the (clipped, normalised) input."""
+    """Number of mean-field iterations; 0 returns the input, clipped and normalised."""
     spatial_weight: float = 3
-    """Weight of the spatial kernel, over position alone (w2 in the paper's Eq. 3)."""
+    """Strength of the kernel over position alone (w2 in Eq. 3 of the paper)."""
     spatial_xy_std: float = 1
-    """Width of the spatial kernel in pixels (sigma gamma)."""
+    """Width of the kernel over position alone, in pixels (sigma gamma)."""
     bilateral_weight: float = 4
-    """Weight of the bilateral kernel, over position and colour (w1)."""
+    """Strength of the kernel over position and colour (w1)."""
     bilateral_xy_std: float = 67
-    """Width of the bilateral kernel in pixels (sigma alpha)."""
+    """Width in position of the kernel over position and colour, in pixels (sigma alpha)."""
     bilateral_rgb_std: float = 3
-    """Width of the bilateral kernel in grey levels, 0-255 (sigma beta)."""
+    """Width in colour of the kernel over position and colour, in levels of 0..255 (sigma beta)."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -54,23 +54,23 @@ class CRFParams:
 
 
 def check_width(name: str, value: float) -> None:
-    """Refuse a kernel width that is no positive number of ordinary size.
+    """Refuse a kernel width that is not positive, not finite or beyond float32's range.
 
     Raises:
-        InputError: Naming the width, what came and what is possible.
+        InputError: Says the name of the width, its value and the allowed range.
     """
-    if not MIN_WIDTH <= value <= MAX_WIDTH:  # False for NaN, too
+    if not MIN_WIDTH <= value <= MAX_WIDTH:  # also refuses NaN
         raise InputError(
-            f"{name} is {value}; a kernel's width must be positive, "
+            f"{name} is {value}; the width of a kernel must be positive, "
             f"between {MIN_WIDTH:g} and {MAX_WIDTH:g}"
         )
 
 
 def check_floats(dtype: object, *, is_float: bool) -> None:
-    """Refuse probabilities of another type than a float.
+    """Refuse probabilities that are not floating-point numbers.
 
     Raises:
-        InputError: Naming the type and what is needed.
+        InputError: Says the type and which one is needed.
     """
     if not is_float:
         raise InputError(
@@ -80,10 +80,10 @@ def check_floats(dtype: object, *, is_float: bool) -> None:
 
 
 def check_lowest(lowest: float) -> None:
-    """Refuse probabilities of which the lowest is negative.
+    """Refuse probabilities if the lowest one is negative.
 
     Raises:
-        InputError: Naming the lowest and what is needed.
+        InputError: Says the lowest value and the allowed range.
     """
     if lowest < 0:
         raise InputError(
@@ -93,7 +93,7 @@ def check_lowest(lowest: float) -> None:
 
 
 def is_number(value: object) -> bool:
-    """Say whether this is one finite real number."""
+    """Return whether this is a single finite real number."""
     try:
         return not isinstance(value, (str, bytes)) and math.isfinite(value)  # type: ignore[arg-type]
     except (TypeError, OverflowError):

@@ -1,10 +1,10 @@
 """The permutohedral lattice and the dense CRF's mean field in torch: any device, differentiable.
 
 `refine_torch` refines probabilities as `DenseCRF.refine` does. `torch_layer.CRFLayer` trains the
-kernel weights and the compatibility matrix with a network. Both stand on `Lattice.filter`, whose
-gradient is the same filter with its blurs in reverse order.
+kernel weights and the compatibility matrix together with a network. Both use `Lattice.filter`,
+whose gradient is the same filter with its blurs in reverse order.
 
-Values are rows of channels, (points, C): what is gathered and summed lies side by side in memory.
+Values are rows of channels, (points, C), so that the channels of a point are adjacent in memory.
 Sources: Krähenbühl & Koltun 2011 (the model); Adams, Baek & Davis 2010 (the lattice).
 """
 
@@ -34,14 +34,14 @@ NORM_EPS = 1e-20
 
 
 def triton_kernels(values: Tensor) -> ModuleType | None:
-    """Give the CUDA kernels where they apply: float32 on a CUDA device, with triton installed."""
+    """Return the CUDA kernels for float32 on a CUDA device with triton installed, else None."""
     if values.device.type != "cuda" or values.dtype != torch.float32:
         return None
     return _find_kernels()
 
 
 def lacks_embedding_bag(values: Tensor) -> bool:
-    """Say whether rows are summed one by one: MPS has embedding bags in new torch versions only."""
+    """Return whether rows must be summed one by one: older torch has no embedding bags on MPS."""
     return values.device.type == "mps"
 
 
@@ -54,18 +54,18 @@ def _find_kernels() -> ModuleType | None:
 
 @dataclass(frozen=True, eq=False)
 class Lattice:
-    """Where points lie in the permutohedral lattice: what all filterings of an image share.
+    """The points of an image in the permutohedral lattice; all filters of the image share it.
 
-    Only vertices that touch a point exist (and their neighbours, with `ring`). A batch of images is
-    one lattice of several parts that do not meet. Nothing in here carries a gradient.
+    Only vertices that touch a point exist (with `ring`, their neighbours too). A batch of images is
+    one lattice with separate parts. The fields carry no gradient.
     """
 
     vertices: Tensor  # (P, d+1) int32: corners of the simplex around each point
-    weights: Tensor  # (P, d+1): barycentric, times the square root of the filter's factor
-    points: Tensor  # (P*(d+1),) int32: the points at each vertex, one vertex after the other
-    point_weights: Tensor  # (P*(d+1),): their weights
-    offsets: Tensor  # (M+1,) int32: where each vertex's points begin
-    neighbours: Tensor  # (d+1, 2, M) int32: next and previous vertex along each axis, or -1
+    weights: Tensor  # (P, d+1): barycentric, times the square root of the factor alpha
+    points: Tensor  # (P*(d+1),) int32: the points of each vertex, vertex by vertex
+    point_weights: Tensor  # (P*(d+1),): the weights of `points`
+    offsets: Tensor  # (M+1,) int32: where the points of each vertex begin
+    neighbours: Tensor  # (d+1, 2, M) int32: next and previous vertex along each axis; -1 for none
 
     @staticmethod
     @torch.no_grad()
@@ -75,10 +75,10 @@ class Lattice:
         """Place points in the lattice.
 
         Args:
-            features: (N, P, d), coordinates of P points in N separate images, in units of the
+            features: (N, P, d), coordinates of P points in each of N images, in units of the
                 kernel's standard deviation. No gradient flows to them.
-            ring: Add the neighbours of occupied vertices: less blur is lost at the rim.
-            dtype: Type of the values to filter. Positions are float32 in any case.
+            ring: Add the neighbours of occupied vertices, so that less is lost in the blur.
+            dtype: Type of the values to filter. Positions are always float32.
 
         Raises:
             InputError: If the shape is wrong, a feature is not finite, or the points spread over
@@ -86,16 +86,17 @@ class Lattice:
         """
         if features.ndim != 3 or 0 in features.shape:
             raise InputError(
-                f"features are {tuple(features.shape)}; needed is (N, P, d), not empty"
+                f"features are {tuple(features.shape)}; they must be (N, P, d) and not empty"
             )
         device = features.device
-        if device.type == "mps":  # sorting and searching int64 is incomplete there
+        if device.type == "mps":  # MPS cannot sort and search all int64 tensors
             return Lattice.build(features.cpu(), ring=ring, dtype=dtype).to(device)
         num_images, points = features.shape[:2]
         num_points = num_images * points
-        # pydensecrf fills the last four points up with some at the origin: vertices without values.
-        fills_up = not ring and points % 4 != 0
-        features = F.pad(features, (0, 0, 0, 1)) if fills_up else features
+        # pydensecrf pads the points to a multiple of four with points at the origin. They have no
+        # values, but the vertices that they touch exist.
+        pads = not ring and points % 4 != 0
+        features = F.pad(features, (0, 0, 0, 1)) if pads else features
         keys, weights, deltas = find_simplices(features, steps=2 if ring else 1)
         keys, weights = (by.view(len(by), num_images, -1) for by in (keys, weights))
         at_origin = keys[:, :, points:].flatten()
@@ -108,7 +109,7 @@ class Lattice:
         ids = is_first.cumsum(0) - 1
         occupied = ordered[is_first]
         existing = occupied
-        if ring or fills_up:
+        if ring or pads:
             steps = deltas if ring else ()
             around = [at_origin, *(occupied + delta for step in steps for delta in (step, -step))]
             existing = torch.cat([occupied, *around]).unique()
@@ -133,11 +134,11 @@ class Lattice:
         return len(self.offsets) - 1
 
     def to(self, device: torch.device) -> Lattice:
-        """Move to another device."""
+        """Return a copy on another device."""
         return Lattice(**{name: getattr(self, name).to(device) for name in _FIELDS})
 
     def repeat(self, batch: int) -> Lattice:
-        """Make one lattice for a batch of images whose points lie alike."""
+        """Return a lattice for a batch of images that have the same points."""
         if batch == 1:
             return self
         image = torch.arange(batch, dtype=torch.int32, device=self.points.device)
@@ -158,7 +159,7 @@ class Lattice:
 
     @torch.no_grad()
     def normalised(self) -> Lattice:
-        """Scale the filter F to N F N, where 1/N² is what F makes of ones at each point."""
+        """Return the lattice of the filter N F N, where F is this filter and 1/N² is F of ones."""
         ones = self.weights.new_ones(self.num_points, 1)
         norm = (self.filter(ones) + NORM_EPS).rsqrt()  # (P, 1)
         return replace(
@@ -168,15 +169,15 @@ class Lattice:
         )
 
     def filter(self, values: Tensor) -> Tensor:
-        """Filter rows of channels, (P, C) -> (P, C): a Gaussian of width 1 over the features.
+        """Filter rows of channels, (P, C) -> (P, C), with a Gaussian of width 1 over the features.
 
-        `values` have the lattice's dtype and device; the gradient flows to them.
+        `values` must have the dtype and device of the lattice. The gradient flows to them.
         """
         filtered: Tensor = _Filter.apply(values, self, False)  # pyright: ignore[reportAssignmentType]
         return filtered
 
     def splat(self, values: Tensor) -> Tensor:
-        """Sum the points at each vertex, (P, C) -> (M, C), always in the same order."""
+        """Sum the points of each vertex, (P, C) -> (M, C), in a fixed order."""
         if lacks_embedding_bag(values):
             vertex_values = values.new_zeros(self.num_vertices, values.shape[1])
             for corner, weight in zip(self.vertices.T, self.weights.T, strict=True):
@@ -185,11 +186,11 @@ class Lattice:
         return _sum_rows(values, self.points, self.point_weights, self.offsets)
 
     def blur(self, values: Tensor, *, reverse: bool = False) -> Tensor:
-        """Blur (M, C) along the axes, one after the other: v + (next + previous) / 2."""
+        """Blur (M, C) along one axis after the other: v + (next + previous) / 2."""
         axes = range(len(self.neighbours))
         for axis in reversed(axes) if reverse else axes:
             if lacks_embedding_bag(values):
-                padded = F.pad(values, (0, 0, 0, 1))  # -1 finds the row of zeros
+                padded = F.pad(values, (0, 0, 0, 1))  # index -1 is the row of zeros
                 following, previous = self.neighbours[axis] % len(padded)
                 values = values + (padded[following] + padded[previous]) / 2
             else:
@@ -197,14 +198,14 @@ class Lattice:
         return values
 
     def slice(self, values: Tensor) -> Tensor:
-        """Interpolate at the points, (M, C) -> (P, C): the transpose of `splat`."""
+        """Interpolate at the points, (M, C) -> (P, C); the transpose of `splat`."""
         if lacks_embedding_bag(values):
             corners = zip(self.vertices.T, self.weights.T, strict=True)
             return torch.stack([values[ids] * w[:, None] for ids, w in corners]).sum(0)
         return F.embedding_bag(self.vertices, values, mode="sum", per_sample_weights=self.weights)
 
     def vertices_with_more_than(self, count: int) -> Tensor:
-        """Name the vertices that sum more than `count` points, (L,) int32."""
+        """Return the vertices with more than `count` points, (L,) int32."""
         if count not in self._long_lists:
             lengths = self.offsets[1:] - self.offsets[:-1]
             self._long_lists[count] = (lengths > count).nonzero().flatten().to(torch.int32)
@@ -216,7 +217,7 @@ class Lattice:
 
     @cached_property
     def _stencils(self) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Each axis' blur as rows to sum: indices, weights, offsets; only of what exists."""
+        """The blur of each axis as sums of existing rows: indices, weights, offsets."""
         stencils: list[tuple[Tensor, Tensor, Tensor]] = []
         ids = torch.arange(self.num_vertices, dtype=torch.int32, device=self.offsets.device)
         for following, previous in self.neighbours:
@@ -236,14 +237,14 @@ def _stencil(rows: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _sum_rows(values: Tensor, rows: Tensor, weights: Tensor, offsets: Tensor) -> Tensor:
-    """Sum weighted rows: result i takes entries offsets[i] to offsets[i + 1], in this order."""
+    """Sum weighted rows in a fixed order: result i sums entries offsets[i] to offsets[i + 1]."""
     return F.embedding_bag(
         rows, values, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
     )
 
 
 class _Filter(torch.autograd.Function):
-    """Splat, blur, slice. Keeps nothing but the lattice: the transpose needs no values."""
+    """Splat, blur, slice. Saves only the lattice for the gradient, which needs no values."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, lattice: Lattice, reverse: bool) -> Tensor:
@@ -267,9 +268,9 @@ def crf_lattices(
     """Build the spatial and the bilateral lattice of a batch, both with symmetric normalisation.
 
     Args:
-        images: (N, H, W, 3), RGB in 0 to 255.
-        params: The kernels' widths; weights and iterations are not read.
-        accuracy: "lattice" or "high": with one ring of neighbour vertices.
+        images: (N, H, W, 3) RGB, 0 to 255.
+        params: The widths of the kernels; weights and iterations are not used.
+        accuracy: "lattice", or "high" for one ring of neighbour vertices.
         dtype: Type of the values to filter.
     """
     if accuracy not in ACCURACIES:
@@ -282,7 +283,7 @@ def crf_lattices(
     )
     xy = torch.stack([x, y], dim=2).view(1, -1, 2)
     colours = images.detach().float().flatten(1, 2)
-    # Divisors are tensors: CUDA multiplies by the rounded inverse of a plain number.
+    # Divide by tensors: for a plain number, CUDA multiplies by its rounded inverse.
     spatial = xy / xy.new_tensor(params.spatial_xy_std)
     bilateral = torch.cat(
         [
@@ -301,20 +302,20 @@ def crf_lattices(
 def refine_torch(
     probabilities: Tensor, image: Tensor, params: CRFParams, accuracy: str = "lattice"
 ) -> Tensor:
-    """Sharpen class probabilities along image edges, on the tensors' device.
+    """Sharpen class probabilities along image edges, on the device of the tensors.
 
-    The unary is -log(clip(p, 1e-5, 1)), the features are (x, y) and (x, y, r, g, b), the
-    normalisation is symmetric, the compatibility Potts. A gradient flows to `probabilities`, none
-    to the image and the widths of the kernels; it is zero where a probability was clipped.
+    The unary is -log(clip(p, 1e-5, 1)), the features are (x, y) and (x, y, r, g, b), kernels are
+    normalised symmetrically, and the compatibility is the Potts model. The gradient flows to
+    `probabilities` only; it is zero where a probability was clipped.
 
     Args:
         probabilities: (K, H, W) or (N, K, H, W) float; each pixel sums to 1.
         image: (H, W, 3) or (N, H, W, 3) uint8 RGB on the same device, same H and W.
         params: Kernel widths in pixels and grey levels (0-255), kernel weights, iterations.
-        accuracy: "lattice", as pydensecrf, or "high": nearer to the exact kernels, and slower.
+        accuracy: "lattice", as in pydensecrf; "high" is closer to the exact kernels and slower.
 
     Returns:
-        As `probabilities`, float64 if they are, else float32; each pixel sums to 1.
+        Shape of `probabilities`; float64 if they are float64, else float32. Each pixel sums to 1.
 
     Raises:
         InputError: If shapes, types or devices do not match, or a probability is negative or not
@@ -340,17 +341,17 @@ def mean_field(
     iterations: int,
     compatibility: Tensor | None = None,
 ) -> Tensor:
-    """Iterate the mean field: filter, weigh, transform, add to the unary, softmax.
+    """Run mean-field iterations: filter, weight, apply the compatibility, add the unary, softmax.
 
     Args:
-        log_unary: (P, K) log-probabilities up to a constant a pixel: minus the unary energies.
-        terms: A normalised lattice and a weight, a number or (K,), for each kernel.
-        iterations: How often.
-        compatibility: (K, K); entry (i, j) is what mass of class j nearby adds to the log of class
-            i. None is the identity, the Potts model.
+        log_unary: (P, K) negative unary energies: log-probabilities, up to a constant per pixel.
+        terms: For each kernel, a normalised lattice and a weight, a number or (K,).
+        iterations: Number of iterations.
+        compatibility: (K, K); entry (i, j) is how much class j nearby adds to the log of class i.
+            None is the identity, the Potts model.
 
     Returns:
-        (P, K) logits; their softmax are the marginals.
+        (P, K) logits; their softmax is the marginals.
     """
     kernels = triton_kernels(log_unary)
     if kernels is not None and compatibility is None and not log_unary.requires_grad:
@@ -377,22 +378,22 @@ def from_rows(rows: Tensor, size_nhw: tuple[int, int, int]) -> Tensor:
 def _check_inputs(probabilities: Tensor, image: Tensor) -> None:
     if probabilities.ndim not in (3, 4) or 0 in probabilities.shape:
         shape = tuple(probabilities.shape)
-        raise InputError(f"probabilities are {shape}; needed is (K, H, W) or (N, K, H, W)")
+        raise InputError(f"probabilities are {shape}; they must be (K, H, W) or (N, K, H, W)")
     check_floats(probabilities.dtype, is_float=probabilities.is_floating_point())
     *batch, _, height, width = probabilities.shape
     if tuple(image.shape) != (*batch, height, width, 3):
         raise InputError(
             f"image is {tuple(image.shape)} but probabilities are {tuple(probabilities.shape)}; "
-            f"needed is {(*batch, height, width, 3)}: upsample the probabilities first"
+            f"it must be {(*batch, height, width, 3)}: upsample the probabilities first"
         )
     if image.dtype != torch.uint8:
-        raise InputError(f"image is {image.dtype}; needed is uint8 RGB, 0 to 255, not normalised")
+        raise InputError(f"image is {image.dtype}; it must be uint8 RGB, 0 to 255, not normalised")
     if image.device != probabilities.device:
         raise InputError(
             f"image is on {image.device} but probabilities are on {probabilities.device}; "
-            "move them to one device"
+            "move them to the same device"
         )
-    low, high = torch.stack(probabilities.detach().aminmax()).tolist()  # a GPU is waited for once
+    low, high = torch.stack(probabilities.detach().aminmax()).tolist()  # one wait for the GPU
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise InputError("probabilities hold NaN or infinity; mend the network's output first")
+        raise InputError("probabilities contain NaN or infinity; fix the network output first")
     check_lowest(low)

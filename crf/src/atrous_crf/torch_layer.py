@@ -1,4 +1,4 @@
-"""`CRFLayer`: the dense CRF as a layer that is trained together with a network (CRF as RNN)."""
+"""`CRFLayer`: the dense CRF as a layer that is trained with a network (CRF as RNN)."""
 
 from __future__ import annotations
 
@@ -22,29 +22,30 @@ ZHENG_2015 = CRFParams(
 class CRFLayer(nn.Module):
     """Mean field whose kernel weights and compatibility matrix are learned.
 
-    It starts as `DenseCRF` with the same parameters: equal weights for all classes, Potts
-    compatibility. The kernels' widths stay fixed: no gradient flows to them or to the image.
+    The layer starts as `DenseCRF` with the same parameters: equal weights for all classes and the
+    Potts compatibility. The widths of the kernels are fixed: no gradient flows to them or to the
+    image.
 
-    How Zheng et al. 2015 train it:
+    Zheng et al. 2015 train it as follows:
 
     1. Train the network alone until it is good. A CRF on random scores learns nothing.
     2. Append the layer: kernel weights 3 (spatial) and 5 (bilateral), widths 3 px, 160 px and 3
        grey levels, Potts compatibility. These are the defaults here.
-    3. Fine-tune all of it end to end with the softmax loss on the layer's result: one image a
-       step, 5 iterations (with more, gradients vanish or explode), SGD with momentum 0.99 and a
+    3. Fine-tune everything end to end with the softmax loss on the output of the layer: one image
+       per step, 5 iterations (with more, gradients vanish or explode), SGD with momentum 0.99 and a
        fixed learning rate of 1e-13; times 10,000 for the kernel weights, times 1,000 for the
-       compatibility matrix. That loss is a sum over pixels. With a mean over 500x500 pixels, as
-       `nn.CrossEntropyLoss` takes it, the same steps are 2.5e-8, 2.5e-4 and 2.5e-5.
+       compatibility matrix. That loss is a sum over pixels. For a mean over 500x500 pixels, as in
+       `nn.CrossEntropyLoss`, the equivalent rates are 2.5e-8, 2.5e-4 and 2.5e-5.
     4. Test with 10 iterations: `layer.eval()`.
 
-    Differences: theirs normalises a message once, by 1/K1; this one symmetrically, as `DenseCRF`.
-    Their code holds a matrix of weights for each kernel, this one a weight a class, as the paper.
-    Memory in training: about 20 bytes a pixel, class and iteration.
+    Differences: they normalise a message once, by 1/K1; this layer does so symmetrically, as
+    `DenseCRF` does. Their code has a weight matrix per kernel; this layer a weight per class, as in
+    the paper. Training takes about 20 bytes per pixel, class and iteration.
 
     Args:
         num_classes: K.
-        params: Widths, initial weights, and the iterations in evaluation mode.
-        train_iterations: Iterations in training mode.
+        params: Widths, initial weights, and the number of iterations in evaluation mode.
+        train_iterations: Number of iterations in training mode.
         accuracy: "lattice" or "high", as in `DenseCRF`.
 
     Source: Zheng et al. 2015, "Conditional Random Fields as Recurrent Neural Networks", and the
@@ -63,7 +64,7 @@ class CRFLayer(nn.Module):
         if num_classes < 1 or train_iterations < 0:
             raise InputError(
                 f"num_classes is {num_classes} and train_iterations {train_iterations}; "
-                "needed are at least 1 and 0"
+                "they must be at least 1 and 0"
             )
         self.params = params
         self.train_iterations = train_iterations
@@ -82,11 +83,12 @@ class CRFLayer(nn.Module):
         """Refine a network's scores.
 
         Args:
-            logits: (N, K, H, W) float, before the softmax, at the size of the images.
-            images: (N, H, W, 3) uint8 RGB: the pixels themselves, not the normalised input.
+            logits: (N, K, H, W) float, before the softmax, of the same height and width as the
+                images.
+            images: (N, H, W, 3) uint8 RGB: the pixels, not the normalised input of the network.
 
         Returns:
-            (N, K, H, W) refined logits for a softmax loss; float64 if `logits` are, else float32.
+            (N, K, H, W) refined logits for a softmax loss; float64 for float64, else float32.
 
         Raises:
             InputError: If shapes, types or devices do not match.
@@ -94,7 +96,7 @@ class CRFLayer(nn.Module):
         self._check(logits, images)
         num_images, _, height, width = logits.shape
         dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-        # Half precision moves marginals by up to 0.05.
+        # Half precision would change marginals by up to 0.05.
         with torch.autocast(logits.device.type, enabled=False):
             spatial, bilateral = crf_lattices(
                 images, self.params, accuracy=self.accuracy, dtype=dtype
@@ -115,12 +117,12 @@ class CRFLayer(nn.Module):
         if logits.ndim != 4 or logits.shape[1] != num_classes or not logits.is_floating_point():
             raise InputError(
                 f"logits are {logits.dtype} {tuple(logits.shape)}; "
-                f"needed is float (N, {num_classes}, H, W)"
+                f"they must be float (N, {num_classes}, H, W)"
             )
         needed = (len(logits), *logits.shape[2:], 3)
         if tuple(images.shape) != needed or images.dtype != torch.uint8:
             raise InputError(
-                f"images are {images.dtype} {tuple(images.shape)}; needed is uint8 {needed}: "
+                f"images are {images.dtype} {tuple(images.shape)}; they must be uint8 {needed}: "
                 "upsample the logits first, and pass the pixels, not the normalised input"
             )
         if images.device != logits.device:

@@ -1,4 +1,4 @@
-"""Where points lie in the permutohedral lattice: corners, weights and neighbours, in torch.
+"""Place points in the permutohedral lattice: corners, weights and neighbours, in torch.
 
 Source: Adams, Baek & Davis 2010, "Fast High-Dimensional Filtering Using the Permutohedral Lattice".
 """
@@ -18,29 +18,30 @@ MAX_REACH = 1e6
 def find_simplices(features: Tensor, *, steps: int) -> tuple[Tensor, Tensor, list[int]]:
     """Find the simplex around each point.
 
-    Vertices have d+1 coordinates of sum zero that leave the same remainder on division by d+1. The
-    first d make its key, a sum of coordinates times fixed multipliers: a step along an axis adds
+    A vertex has d+1 coordinates of sum zero, all with the same remainder modulo d+1. Its key is the
+    sum of the first d coordinates, each times a fixed multiplier, so that a step along an axis adds
     the same number to every key.
 
     Returns:
-        (d+1, P) int64 keys of the corners, (d+1, P) float32 barycentric weights, and what a step
-        along each of the d+1 axes adds to a key. Keys are unique `steps` steps around the points.
+        (d+1, P) int64 keys of the corners, (d+1, P) float32 barycentric weights, and the number
+        that a step along each of the d+1 axes adds to a key. Keys are unique up to `steps` steps
+        away from the corners.
     """
     num_images, _, d = features.shape
     elevated = _elevate(features.flatten(0, 1).float())  # (d+1, P)
     reach = elevated.abs().amax().item()
-    if not reach < MAX_REACH:  # NaN, too
+    if not reach < MAX_REACH:  # also refuses NaN
         raise InputError(
-            f"features reach {reach:.1e} lattice units, and float32 places them up to "
-            f"{MAX_REACH:.0e}; check them for NaN, or widen the kernels"
+            f"features reach {reach:.1e} lattice units, but float32 is exact enough up to "
+            f"{MAX_REACH:.0e} only; check them for NaN, or use wider kernels"
         )
-    base = (elevated * (1 / (d + 1))).round()  # half to even, as pydensecrf
+    base = (elevated * (1 / (d + 1))).round()  # half to even, as in pydensecrf
     excess = base.sum(0).long()
     base *= d + 1
     rest = elevated - base
     rank = torch.zeros_like(rest, dtype=torch.int64)
     for i in range(d):
-        is_less = rest[i] < rest[i + 1 :]  # a tie ranks the later axis behind
+        is_less = rest[i] < rest[i + 1 :]  # on a tie, the later axis gets the higher rank
         rank[i] += is_less.sum(0)
         rank[i + 1 :] += ~is_less
     rank += excess
@@ -48,7 +49,7 @@ def find_simplices(features: Tensor, *, steps: int) -> tuple[Tensor, Tensor, lis
     rank += (d + 1) * wrap
     base += (d + 1) * wrap
 
-    # By rank, the way from corner to corner goes through the axes from the last rank to the first.
+    # The steps from corner to corner follow the axes from the last rank to the first.
     by_rank = torch.empty_like(rest).scatter_(0, rank, (elevated - base) * (1 / (d + 1))).flip(0)
     weights = torch.cat([by_rank[:1] + (1 - by_rank[-1:]), by_rank[1:] - by_rank[:-1]])
 
@@ -64,9 +65,9 @@ def find_simplices(features: Tensor, *, steps: int) -> tuple[Tensor, Tensor, lis
 
 
 def _elevate(features: Tensor) -> Tensor:
-    """Map (P, d) to the hyperplane of sum zero, (d+1, P); cells then have the kernel's width."""
+    """Map (P, d) to (d+1, P) of sum zero, scaled so that cells have the width of the kernel."""
     d = features.shape[1]
-    # float32 at the places where pydensecrf rounds
+    # round to float32 where pydensecrf does
     width = torch.tensor(math.sqrt(2 / 3) * (d + 1)).item()
     elevated = features.new_empty(d + 1, len(features))
     total = features.new_zeros(len(features))
@@ -79,11 +80,11 @@ def _elevate(features: Tensor) -> Tensor:
 
 
 def _packing(base: Tensor, num_images: int, *, steps: int) -> tuple[list[int], list[int], int]:
-    """Choose origin and multipliers of the d coordinates in a key, and the image's multiplier.
+    """Choose the origin and the multipliers of the d coordinates in a key, and of the image.
 
-    With m = d+1, a coordinate is origin + m q + r; all coordinates of a vertex share r. Ranges of q
-    are rounded up to multiples of m: the multipliers' sum is then 1 modulo m, the key gives r and
-    so, digit by digit, every q.
+    With m = d+1, a coordinate is origin + m q + r, with the same r for all coordinates of a vertex.
+    Ranges of q are rounded up to multiples of m. Then the sum of the multipliers is 1 modulo m, so
+    that the key determines r and, digit by digit, every q.
     """
     m = len(base)
     reach = (m - 1) * (1 + steps)
@@ -96,13 +97,13 @@ def _packing(base: Tensor, num_images: int, *, steps: int) -> tuple[list[int], l
     if 2 * m * cells * num_images >= 2**63:
         raise InputError(
             f"the points spread over {cells:.1e} lattice cells in {num_images} images, more than "
-            "63-bit keys can tell apart; widen the kernels or refine fewer images at once"
+            "63-bit keys can tell apart; use wider kernels or refine fewer images at once"
         )
     return [*(m * start for start in low), 0], [*multipliers, 0], m * cells
 
 
 def find_neighbours(keys: Tensor, deltas: list[int]) -> Tensor:
-    """Look up the vertices one step along each axis, (d+1, 2, M) int32; -1 where there is none."""
+    """Look up the next and previous vertex along each axis, (d+1, 2, M) int32; -1 for none."""
     count = len(keys)
     ids = torch.arange(count, device=keys.device, dtype=torch.int32)
     neighbours = keys.new_full((len(deltas), 2, count + 1), -1, dtype=torch.int32)
@@ -110,6 +111,6 @@ def find_neighbours(keys: Tensor, deltas: list[int]) -> Tensor:
         place = torch.searchsorted(keys, keys + delta).clamp_(max=count - 1)
         found = keys[place] == keys + delta
         following[:-1] = torch.where(found, place, -1)
-        # If b follows a, a precedes b. Vertices that nothing follows write to the spare place.
+        # If b is next to a, a is previous to b. A vertex without a next one writes to the spare.
         previous.scatter_(0, torch.where(found, place, count), ids)
     return neighbours[..., :-1].contiguous()

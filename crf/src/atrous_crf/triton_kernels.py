@@ -1,11 +1,11 @@
 # pyright: basic, reportMissingImports=false, reportIndexIssue=false
-# triton comes with torch's CUDA builds alone, and no type checker follows its language.
+# triton comes only with the CUDA builds of torch, and type checkers do not understand its language.
 # ruff: noqa: N803 (constants of a kernel are written in capitals)
 """CUDA kernels of the lattice in Triton: splat, blur, and the slice fused with the softmax.
 
-`torch_lattice` calls them for float32 on CUDA devices and does the same in torch without triton. A
-kernel handles a block of rows with their channels side by side, WIDTH of them: padded to whole
-32-byte sectors of memory, so that loads are vectors. Sums have a fixed order: no atomics.
+`torch_lattice` calls them for float32 on CUDA devices; without triton it does the same in torch. A
+kernel processes a block of rows of WIDTH channels each, padded to whole 32-byte sectors of memory,
+so that loads are vectors. Sums have a fixed order; there are no atomics.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from .torch_lattice import Lattice
 
-# A vertex with more points gets a program of its own: the others of its block would wait for it.
+# A vertex with more points gets its own program, so that the others of its block do not wait.
 LONG_LIST = 32
-# fmt: off: kernels have many arguments, and belong together by line
 
 
 @triton.jit
@@ -40,7 +39,7 @@ def splat_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Sum the points of each vertex that has at most LONG of them."""
+    """Sum the points of each vertex with at most LONG points."""
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
     is_column = (columns < WIDTH)[None, :]
@@ -99,7 +98,7 @@ def blur_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Add half of both neighbours along one axis; absent ones are not read."""
+    """Add half of both neighbours along one axis; missing neighbours are not read."""
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     columns = (tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS))[None, :]
     is_row = rows < num_rows
@@ -182,7 +181,7 @@ def update_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Slice two lattices and add them to the unary; then the softmax, unless SOFTMAX is False."""
+    """Slice two lattices, add them to the unary, and apply the softmax if SOFTMAX is True."""
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     columns = tl.arange(0, COLUMNS)
     is_row = rows < num_rows
@@ -212,7 +211,7 @@ def padded_width(num_columns: int) -> int:
 
 
 def block(width: int, max_columns: int = 128) -> tuple[int, int]:
-    """Rows and columns that one program handles: about 1024 numbers."""
+    """Return the rows and columns per program: about 1024 numbers."""
     columns = min(triton.next_power_of_2(width), max_columns)
     return max(1, 1024 // columns), columns
 
@@ -226,7 +225,7 @@ def splat(lattice: Lattice, values: Tensor) -> Tensor:
     width = values.shape[1]
     out = values.new_empty(lattice.num_vertices, width)
     rows, columns = block(width)
-    rows = max(1, rows // 2)  # smaller blocks: fewer vertices wait for the longest list
+    rows = max(1, rows // 2)  # in a smaller block, fewer vertices wait for the longest list
     chunks = triton.cdiv(width, columns)
     entries = (lattice.points, lattice.point_weights, lattice.offsets, values, out)
     splat_kernel[(triton.cdiv(len(out), rows), chunks)](
@@ -275,7 +274,7 @@ def filter_rows(lattice: Lattice, values: Tensor, *, reverse: bool) -> Tensor:
 def mean_field(
     log_unary: Tensor, terms: Sequence[tuple[Lattice, float]], *, iterations: int
 ) -> Tensor:
-    """Do what `torch_lattice.mean_field` does, for two kernels with plain numbers as weights."""
+    """`torch_lattice.mean_field` for two kernels whose weights are plain numbers."""
     (lattice_a, factor_a), (lattice_b, factor_b) = terms
     num_points, num_classes = log_unary.shape
     unary = pad(log_unary)

@@ -1,8 +1,8 @@
-"""The permutohedral lattice and the dense CRF's mean field, one vertex after the other.
+"""A slow, simple permutohedral lattice and mean field, to compare with.
 
 After Adams, Baek & Davis 2010 and Krähenbühl & Koltun 2011. A dict from a vertex's coordinates to
-its values stands in for the hash table; all sums are float64, but the place of a point in the
-lattice is found in float32 in a fixed order of operations: rounding decides on its simplex.
+its values replaces the hash table. All sums are float64, but the position of a point in the
+lattice is computed in float32 in a fixed order of operations, because rounding decides the simplex.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Vertex = tuple[int, ...]
 
 
 def locate(feature: NDArray[np.float32]) -> list[tuple[Vertex, float]]:
-    """Give the d+1 corners of the simplex around a point, and the point's barycentric weights."""
+    """Return the d+1 corners of the simplex around a point, and its barycentric weights."""
     d = len(feature)
     f32 = np.float32
     spread = f32(np.sqrt(2 / 3) * (d + 1))
@@ -35,7 +35,7 @@ def locate(feature: NDArray[np.float32]) -> list[tuple[Vertex, float]]:
     for i in range(d + 1):
         for j in range(i + 1, d + 1):
             rank[i if rest[i] < rest[j] else j] += 1
-    rank += nearest.sum()  # off the plane by so much: step back onto it
+    rank += nearest.sum()  # distance from the plane of sum zero: move back onto it
     nearest += np.where(rank < 0, 1, 0) - np.where(rank > d, 1, 0)
     rank %= d + 1
 
@@ -60,7 +60,7 @@ class Lattice:
         self.dimensions = features.shape[1]
         self.corners = [locate(feature) for feature in features]
         self.vertices = {vertex for corners in self.corners for vertex, _ in corners}
-        if len(features) % 4 and not ring:  # pydensecrf fills the last four points up with zeros
+        if len(features) % 4 and not ring:  # as pydensecrf pads its points
             self.vertices |= {vertex for vertex, _ in locate(np.zeros_like(features[0]))}
         if ring:
             around = [

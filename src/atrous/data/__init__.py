@@ -1,4 +1,4 @@
-"""Data sets and their augmentation."""
+"""Data sets, and the augmentation of their samples for training."""
 
 from __future__ import annotations
 
@@ -38,37 +38,37 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "folder": load_folder,
 }
 
-# Those whose organisers score what is sent in; their test split has no labels.
+# Data sets with a server that scores submissions; their test split has no labels.
 PHOTO_LISTS: dict[str, Callable[..., Photos]] = {
     "voc2012": list_voc2012_photos,
     "cityscapes": list_cityscapes_photos,
 }
 
-# What trains and what is scored, where that is not train and val.
+# The splits to train on and to evaluate on, if they are not train and val.
 _USUAL_SPLITS = {"coco_stuff10k": ("train", "test"), "gta5": ("all",), "synthia": ("all",)}
 
 
 def usual_splits(name: str) -> tuple[str, ...]:
-    """Name the split that trains and, after it, the one that is scored."""
+    """Return the split to train on and, if there is one, the split to evaluate on."""
     return _USUAL_SPLITS.get(name, ("train", "val"))
 
 
 def load_dataset(name: str, root: str | PathLike[str], *, split: str) -> Dataset:
-    """Open a data set on disk.
+    """Open one split of a data set on disk.
 
     Args:
         name: `voc2012`, `cityscapes` … as in `atrous.data.DATASETS` and docs/datasets.md, or
             `folder` for your own images/, labels/ and splits/.
-        root: The folder that its archives were unpacked into.
-        split: Which images, e.g. `train` or `val`.
+        root: The folder with its unpacked archives.
+        split: Name of the split, e.g. `train` or `val`.
 
     Returns:
-        A sequence of `Sample`s with a `label_set`.
+        A sequence of `Sample`s with a `label_set`; files are read on access.
 
     Raises:
         DataError: If the name, or the split of a data set with fixed ones, is unknown; the message
             lists the near ones.
-        FileNotFoundError: If the folder, the split's list or a file of it is missing.
+        FileNotFoundError: If the folder, the list of the split, or one of its files is missing.
     """
     check_name(name)
     return DATASETS[name](_check_root(root), split=split)
@@ -82,27 +82,27 @@ def _check_root(root: str | PathLike[str]) -> Path:
 
 
 def list_photos(name: str, root: str | PathLike[str], *, split: str) -> Photos:
-    """List the photos of a split that need have no labels, such as the test split of a server.
+    """List the images of a split, which may have no labels (the test splits of servers).
 
     Args:
         name: `voc2012` or `cityscapes`.
-        root: The folder that its archives were unpacked into.
-        split: Which images, e.g. `test`.
+        root: The folder with its unpacked archives.
+        split: Name of the split, e.g. `test`.
 
     Raises:
         DataError: If the name is unknown or has no server, or the split is unknown.
-        FileNotFoundError: If the folder, the split's list or a photo is missing.
+        FileNotFoundError: If the folder, the list of the split, or an image is missing.
     """
     check_name(name)
     if name not in PHOTO_LISTS:
         raise DataError(
-            f"{name} has no server that scores submissions; {' and '.join(PHOTO_LISTS)} have"
+            f"{name} has no server for submissions; choose from {', '.join(PHOTO_LISTS)}"
         )
     return PHOTO_LISTS[name](_check_root(root), split=split)
 
 
 def check_name(name: str) -> None:
-    """Refuse what is no data set's name; the message lists the near ones, or all."""
+    """Check that a data set has this name; the error lists similar names, or all."""
     if name not in DATASETS:
         raise InputError(f"no data set is called {name!r}{did_you_mean(name, DATASETS)}")
 

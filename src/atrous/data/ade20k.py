@@ -1,4 +1,4 @@
-"""ADE20K scene parsing: 150 classes of things and stuff (Zhou et al. 2017)."""
+"""ADE20K: scenes in 150 classes of things and stuff (Zhou et al. 2017)."""
 
 from __future__ import annotations
 
@@ -59,14 +59,15 @@ ADE20K = LabelSet(
     ),
 )  # fmt: skip
 FOLDERS = {"train": "training", "val": "validation"}
-# The files say 0 for "none of the 150" and count classes from 1.
+# In the files, 0 is "none of the 150" and classes start at 1.
 READER = MappedReader(shifted_table(150))
 
 
 def load_ade20k(root: Path, *, split: str) -> Dataset:
-    """Read ADEChallengeData2016: images/training, annotations/training, and validation likewise.
+    """Read ADEChallengeData2016: images/ and annotations/, each with training/ and validation/.
 
-    Splits are train (20,210 images) and val (2,000). The files' 0 becomes 255, class 1 becomes 0.
+    Splits are train (20,210 images) and val (2,000). In the labels, 0 becomes 255 and class 1
+    becomes 0.
 
     Raises:
         DataError: If there is no such split.

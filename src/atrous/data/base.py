@@ -1,4 +1,4 @@
-"""What every data set gives: named pairs of an image and its labels."""
+"""The base of every data set: named pairs of an image file and a label file."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class Sample:
     """One image with its labels.
 
     Attributes:
-        name: Identifier inside the data set, without suffix.
+        name: Identifier in the data set, without suffix.
         image: (H, W, 3) uint8 RGB.
-        labels: (H, W) uint8 or uint16 class indices; the label set's `ignore_index` where unknown.
+        labels: (H, W) uint8 or uint16 class indices; unknown pixels have the `ignore_index` of the
+            label set.
     """
 
     name: str
@@ -43,12 +44,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class Photos:
-    """The photos of a split, with or without labels on disk.
+    """The images of a split, with or without labels on disk.
 
     Attributes:
         name: Registered name of the data set.
-        split: Split name.
-        label_set: The data set's classes.
+        split: Name of the split.
+        label_set: Classes of the data set.
         paths: Identifier -> file, in the order of the split.
     """
 
@@ -59,10 +60,10 @@ class Photos:
 
 
 class MissingFilesError(FileNotFoundError):
-    """Some files of a split are not there.
+    """Some files of a split do not exist.
 
     Attributes:
-        missing: What was looked for.
+        missing: Patterns of the missing files.
     """
 
     def __init__(self, message: str, missing: Sequence[str]) -> None:
@@ -75,14 +76,14 @@ class UnknownSplitError(DataError):
 
 
 class Dataset(Sequence[Sample]):
-    """Image and label files of one split, read when asked for.
+    """Image and label files of one split, read on access.
 
     Attributes:
         name: Registered name, as in `load_dataset`.
-        split: Split name.
+        split: Name of the split.
         label_set: Classes and colours.
         pairs: Files in the order of the split.
-        read_labels: Reads a label file as the label set's indices.
+        read_labels: Reads a label file as class indices.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Dataset(Sequence[Sample]):
         return len(self.pairs)
 
     def __getitem__(self, index: Any) -> Any:
-        """Read a sample; a slice gives the data set of those pairs.
+        """Read a sample; a slice returns the data set of those pairs.
 
         Raises:
             DataError: If image and labels differ in size, or a label is no class.
@@ -126,7 +127,7 @@ class Dataset(Sequence[Sample]):
         return (self[index] for index in range(len(self)))
 
     def with_pairs(self, pairs: Sequence[Pair]) -> Dataset:
-        """Give the same data set with other files."""
+        """Return the same data set with other files."""
         return Dataset(self.name, self.split, self.label_set, pairs, read_labels=self.read_labels)
 
     def _check_classes(self, pair: Pair, labels: NDArray[Any]) -> None:
@@ -136,16 +137,16 @@ class Dataset(Sequence[Sample]):
         if strange:
             raise DataError(
                 f"{pair.labels} holds the labels {strange[:8]}, but {self.name} has classes "
-                f"0-{self.label_set.num_classes - 1} and {ignored} for unknown; map them or mend "
-                "the file"
+                f"0-{self.label_set.num_classes - 1} and {ignored} for unknown; map them, or "
+                "fix the file"
             )
 
 
 def read_split(root: Path, split: str) -> list[str]:
-    """Read the names in ROOT/splits/SPLIT.txt, one a line.
+    """Read the names in ROOT/splits/SPLIT.txt, one per line.
 
     Raises:
-        FileNotFoundError: If there is no such split; the ones that exist are listed.
+        FileNotFoundError: If the split does not exist; the error lists the existing ones.
         DataError: If the file holds no name.
     """
     path = root / "splits" / f"{split}.txt"
@@ -156,39 +157,41 @@ def read_split(root: Path, split: str) -> list[str]:
             + (
                 f"splits there: {', '.join(known)}"
                 if known
-                else "list the names of the split's images in it, one a line"
+                else "list the names of the split's images in it, one per line"
             )
         )
-    lines = path.read_text(encoding="utf-8-sig").splitlines()  # -sig: Windows' editors mark theirs
-    return _names(path, [line.strip() for line in lines if line.strip()])
+    lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows editors write a BOM
+    return _strip_suffixes(path, [line.strip() for line in lines if line.strip()])
 
 
 def read_names(path: Path) -> list[str]:
     """Read a list of images: the first word of each line, without folders and suffix.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         DataError: If the file holds no name.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; it lists the images of the split")
     lines = (line.split() for line in path.read_text(encoding="utf-8-sig").splitlines())
-    return _names(path, [words[0].rsplit("/", 1)[-1] for words in lines if words])
+    return _strip_suffixes(path, [words[0].rsplit("/", 1)[-1] for words in lines if words])
 
 
-def _names(path: Path, names: list[str]) -> list[str]:
-    # with_suffix would take "a.b" for a file of type b
+def _strip_suffixes(path: Path, names: list[str]) -> list[str]:
+    # Path.with_suffix would read the name "a.b" as a file of type b.
     names = [_without_suffix(name) for name in names]
     if not names:
-        raise DataError(f"{path} is empty; list the names of the split's images in it, one a line")
+        raise DataError(
+            f"{path} is empty; list the names of the split's images in it, one per line"
+        )
     return names
 
 
 def check_split(name: str, split: str, known: Iterable[str]) -> None:
-    """Refuse a split that the data set does not have.
+    """Check that a data set has a split.
 
     Raises:
-        UnknownSplitError: Names the near ones, or all.
+        UnknownSplitError: If it does not; the error lists similar names, or all.
     """
     known = list(known)
     if split not in known:
@@ -196,10 +199,10 @@ def check_split(name: str, split: str, known: Iterable[str]) -> None:
 
 
 def find_folder(root: Path, *candidates: str) -> Path:
-    """Find the first of these folders below `root`; `.` is `root` itself.
+    """Return the first of these folders that exists below `root`; `.` is `root` itself.
 
     Raises:
-        FileNotFoundError: If there is none of them.
+        FileNotFoundError: If none of them exists.
     """
     for candidate in candidates:
         if (root / candidate).is_dir():
@@ -212,10 +215,10 @@ def find_folder(root: Path, *candidates: str) -> Path:
 
 
 def pair_by_name(names: Sequence[str], images: Path, labels: Path) -> list[Pair]:
-    """Find the image and the label file of each name, whatever their suffixes.
+    """Find the image file and the label file of each name, with any suffix.
 
     Raises:
-        MissingFilesError: If a file is missing; says how many and names the first.
+        MissingFilesError: If files are missing; the error gives their number and the first.
         FileNotFoundError: If a folder is missing.
     """
     return pair_files(
@@ -232,7 +235,7 @@ def pair_files(
     labels: Path,
     label_end: str = "",
 ) -> list[Pair]:
-    """Pair files found before; folders and ending are for the message about missing ones."""
+    """Pair the files of each name; folders and `label_end` are used in error messages only."""
     missing = [f"{images / name}.*" for name in names if name not in image_of]
     missing += [f"{labels / name}{label_end}.*" for name in names if name not in labels_of]
     if missing:
@@ -246,7 +249,7 @@ def pair_files(
 
 
 def files_by_stem(folder: Path, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
-    """Map the stems in a folder to its files of these kinds."""
+    """Map stems to the files in a folder with one of these suffixes."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{folder} is not a folder; the data set's files are expected there"

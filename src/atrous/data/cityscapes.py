@@ -1,4 +1,4 @@
-"""Cityscapes: streets of 50 cities at 1024x2048, 19 classes (Cordts et al. 2016)."""
+"""Cityscapes: streets in 50 cities at 1024x2048, 19 classes (Cordts et al. 2016)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ READER = MappedReader(label_id_table(34))
 def load_cityscapes(root: Path, *, split: str) -> Dataset:
     """Read leftImg8bit/SPLIT/CITY/*_leftImg8bit.png and gtFine/SPLIT/CITY/*_gtFine_labelIds.png.
 
-    The labels are the files' labelIds turned into the 19 trainIds; the others become 255. Splits
-    are train (2,975 images), val (500) and test, whose published labels are empty.
+    labelIds become the 19 trainIds, and 255 if they have none. Splits are train (2,975 images),
+    val (500) and test (published without labels).
 
     Raises:
         DataError: If there is no such split.
@@ -31,11 +31,11 @@ def load_cityscapes(root: Path, *, split: str) -> Dataset:
 
 
 def list_cityscapes_photos(root: Path, *, split: str) -> Photos:
-    """List leftImg8bit/SPLIT/CITY/*_leftImg8bit.png alone.
+    """List leftImg8bit/SPLIT/CITY/*_leftImg8bit.png.
 
     Raises:
         DataError: If there is no such split.
-        FileNotFoundError: If the folder is missing or holds no photo.
+        FileNotFoundError: If the folder is missing or holds no image.
     """
     check_split("cityscapes", split, ("train", "val", "test"))
     images = find_folder(root, f"leftImg8bit/{split}")

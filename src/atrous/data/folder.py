@@ -1,4 +1,4 @@
-"""Anybody's own images and masks."""
+"""The user's own images and masks."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ read_indices = IndexReader(
 def load_folder(root: Path, *, split: str) -> Dataset:
     """Read ROOT/images, ROOT/labels and ROOT/splits/SPLIT.txt.
 
-    Labels are index PNG; 255 is unknown. Class names come from ROOT/classes.txt, one a line, line 0
-    first. Without it, the classes are as many as the labels of the split `train` (or of this split,
-    where there is no such split) show, named by their number.
+    Labels are PNG files of class indices; 255 is unknown. ROOT/classes.txt holds the class names,
+    one per line, class 0 first. Without this file, classes are numbered up to the highest label in
+    the split `train` (or in this split, if `train` does not exist).
 
-    Where every line of classes.txt ends in a colour (`road 128 64 128`), labels may be RGB files in
-    these colours. A last line `void 0 0 0` gives the colour of what is unknown; it is no class.
+    If every line of classes.txt ends in a colour (`road 128 64 128`), labels may be RGB files with
+    these colours. The line `void 0 0 0` gives the colour of unknown pixels; it is not a class.
 
     Raises:
         FileNotFoundError: If a folder or a file is missing.
@@ -42,20 +42,20 @@ def load_folder(root: Path, *, split: str) -> Dataset:
     lines = [line.strip() for line in classes.read_text(encoding="utf-8-sig").splitlines()]
     lines = [line for line in lines if line]
     if not lines:
-        raise DataError(f"{classes} is empty; write one class name a line, class 0 first")
+        raise DataError(f"{classes} is empty; write one class name per line, class 0 first")
     colours = _read_colours(classes, lines)
     if not colours:
         label_set = LabelSet(tuple(lines), voc_palette(len(lines)))
         return Dataset("folder", split, label_set, pairs, read_labels=read_indices)
-    known = [(name, colour) for name, colour in colours if name != VOID]
-    label_set = LabelSet(tuple(name for name, _ in known), tuple(colour for _, colour in known))
-    indices = {colour: index for index, (_, colour) in enumerate(known)}
+    classes = [(name, colour) for name, colour in colours if name != VOID]
+    label_set = LabelSet(tuple(name for name, _ in classes), tuple(colour for _, colour in classes))
+    indices = {colour: index for index, (_, colour) in enumerate(classes)}
     indices |= {colour: IGNORE_INDEX for name, colour in colours if name == VOID}
     return Dataset("folder", split, label_set, pairs, read_labels=ColourReader(indices))
 
 
 def _read_colours(path: Path, lines: list[str]) -> list[tuple[str, Colour]]:
-    """Read `name R G B` lines; nothing where no line has a colour."""
+    """Read lines `name R G B`; returns an empty list if no line has a colour."""
     found: list[tuple[str, Colour]] = []
     for line in lines:
         words = line.split()
@@ -68,7 +68,7 @@ def _read_colours(path: Path, lines: list[str]) -> list[tuple[str, Colour]]:
             "(0-255) to every one, or to none"
         )
     if len({colour for _, colour in found}) < len(found):
-        raise DataError(f"{path} gives one colour to two classes; colours must differ")
+        raise DataError(f"{path} gives the same colour to two classes; colours must differ")
     return found
 
 

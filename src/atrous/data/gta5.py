@@ -1,4 +1,4 @@
-"""GTA5: rendered streets labelled with Cityscapes' classes (Richter et al. 2016)."""
+"""GTA5: rendered streets with the classes of Cityscapes (Richter et al. 2016)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from .label_files import MappedReader
 from .mat import read_mat
 from .street import CITYSCAPES, label_id_table
 
-# Cityscapes' labelIds, and 34 for licence plates.
+# The labelIds of Cityscapes, and 34 for licence plates.
 READER = MappedReader(label_id_table(35))
 OFFICIAL = {"train": "trainIds", "val": "valIds", "test": "testIds"}
 
 
 def load_gta5(root: Path, *, split: str) -> Dataset:
-    """Read images/*.png and labels/*.png, as the archives' ten parts unpack into one folder.
+    """Read images/*.png and labels/*.png, as the ten archives unpack into one folder.
 
-    The split `all` is every image (24,966), which domain adaptation trains on. train, val and test
-    are those of split.mat, which lies in an archive of its own; splits/SPLIT.txt, if there, wins.
+    The split `all` is every image (24,966), as domain adaptation uses it. train, val and test are
+    read from split.mat, which has an archive of its own. If splits/SPLIT.txt exists, it is used.
 
     Raises:
         DataError: If there is no such split.

@@ -1,4 +1,4 @@
-"""Label files whose numbers or colours are not yet a data set's class indices."""
+"""Readers that turn the numbers or colours in label files into class indices."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..labels import IGNORE_INDEX, Colour
 from .mat import read_mat
 
 LabelReader = Callable[[Path], NDArray[Any]]
-"""Reads a label file as (H, W) uint8 or uint16 class indices."""
+"""A function that reads a label file as (H, W) uint8 or uint16 class indices."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class IndexReader:
     """Reads class indices.
 
     Attributes:
-        rgb_remedy: What the error says to do about a file that holds RGB colours.
+        rgb_remedy: Advice in the error about a file of RGB colours.
     """
 
     rgb_remedy: str
@@ -37,31 +37,31 @@ class IndexReader:
 read_archived = IndexReader(
     "take the palette or grey PNG of the data set's own archive, which holds one index a pixel"
 )
-"""Reads the indices that published archives hold."""
+"""Reads class indices from the files of published archives."""
 
 
 @dataclass(frozen=True)
 class MatReader:
-    """Reads the label map under these names in a .mat file."""
+    """Reads the label map in a .mat file: a variable and the fields that lead to the map."""
 
     names: tuple[str, ...]
 
     def __call__(self, path: Path) -> NDArray[Any]:
         labels = read_mat(path, *self.names)
         if labels.ndim != 2 or not labels.size:
-            raise DataError(f"{path} holds {'.'.join(self.names)} of shape {labels.shape}, no map")
+            raise DataError(f"{path} holds {'.'.join(self.names)} of shape {labels.shape}, not 2-D")
         if labels.min() < 0 or labels.max() > 65535 or np.any(labels != labels.astype(np.uint16)):
-            raise DataError(f"{path} holds numbers that are no labels: negative, broken or high")
+            raise DataError(f"{path} holds values that are not labels (integers from 0 to 65535)")
         return labels.astype(np.uint8 if labels.max() < 256 else np.uint16)
 
 
 @dataclass(frozen=True)
 class MappedReader:
-    """Turns a file's own numbers into class indices.
+    """Maps the numbers in a file to class indices.
 
     Attributes:
         table: Class index of every number that a file may hold, 0 first.
-        read: How the file is read.
+        read: Reads the numbers.
     """
 
     table: tuple[int, ...]
@@ -80,11 +80,12 @@ class MappedReader:
 
 @dataclass(frozen=True)
 class ColourReader:
-    """Reads palette and grey files as indices, and RGB files by the classes' colours.
+    """Reads palette and grey files as indices, and RGB files by class colour.
 
     Attributes:
-        colours: Index of every colour that may occur.
-        may_hold_indices: Whether palette and grey files hold indices; else they are colours too.
+        colours: Class index of every colour that may occur.
+        may_hold_indices: Whether palette and grey files hold indices; otherwise they are read by
+            colour too.
     """
 
     colours: Mapping[Colour, int]
@@ -98,21 +99,21 @@ class ColourReader:
             ((r << 16) + (g << 8) + b, index) for (r, g, b), index in self.colours.items()
         )
         numbers = np.array([number for number, _ in known], np.uint32)
-        place = np.minimum(np.searchsorted(numbers, packed), len(known) - 1)
-        is_strange = numbers[place] != packed
-        if is_strange.any():
-            strange = np.unique(packed[is_strange]).tolist()
+        nearest = np.minimum(np.searchsorted(numbers, packed), len(known) - 1)
+        is_unknown = numbers[nearest] != packed
+        if is_unknown.any():
+            strange = np.unique(packed[is_unknown]).tolist()
             colour = (strange[0] >> 16, strange[0] >> 8 & 255, strange[0] & 255)
             raise DataError(
-                f"{path} holds {len(strange)} colour(s) of no class, such as {colour}, in "
-                f"{is_strange.mean():.1%} of its pixels; list them, or save the mask without "
+                f"{path} holds {len(strange)} colour(s) without a class, such as {colour}, in "
+                f"{is_unknown.mean():.1%} of its pixels; list them, or save the mask without "
                 "compression or smoothing"
             )
-        return np.array([index for _, index in known], np.uint8)[place]
+        return np.array([index for _, index in known], np.uint8)[nearest]
 
 
 def read_red_16bit(path: Path) -> NDArray[np.uint16]:
-    """Read the red channel of a PNG of 16 bits a channel, where SYNTHIA keeps the class.
+    """Read the red channel of a PNG with 16 bits per channel, where SYNTHIA stores the class.
 
     Returns:
         (H, W) uint16.
@@ -127,7 +128,7 @@ def read_red_16bit(path: Path) -> NDArray[np.uint16]:
 
 
 def _decode_red(path: Path, mode: str) -> NDArray[np.uint8]:
-    """Take one byte of each 16-bit channel: Pillow itself keeps the high one, where no class is."""
+    """Read one byte of each 16-bit value: Pillow keeps only the high one, which holds no class."""
     try:
         with Image.open(path) as image:
             if [tile[3] for tile in image.tile] != ["RGB;16B"]:
@@ -148,22 +149,22 @@ def _holds_colours(path: Path) -> bool:
         with Image.open(path) as image:
             return image.format not in ("JPEG", "WEBP") and image.mode in ("RGB", "RGBA")
     except OSError:
-        return False  # let the reader of indices say what is wrong
+        return False  # the reader of indices reports the error
 
 
 def index_table(length: int, classes: Mapping[int, int]) -> tuple[int, ...]:
-    """Write a mapping as a table: numbers that it does not name are unknown."""
+    """Return the table of a mapping; numbers outside the mapping are unknown."""
     return tuple(classes.get(number, IGNORE_INDEX) for number in range(length))
 
 
 def shifted_table(num_classes: int) -> tuple[int, ...]:
-    """Give the table of files that call unknown 0 and the first class 1."""
+    """Return the table of files in which 0 is unknown and classes start at 1."""
     return (IGNORE_INDEX, *range(num_classes))
 
 
 @dataclass(frozen=True)
 class BySuffix:
-    """Reads each kind of file in its own way."""
+    """Picks a reader by the suffix of the file."""
 
     readers: tuple[tuple[str, LabelReader], ...]
 

@@ -1,7 +1,7 @@
-"""One array out of a MATLAB file (level 5, which `save` writes unless told otherwise).
+"""Read one array from a MATLAB file (level 5, the default format of `save`).
 
-SBD, COCO-Stuff 10k and PASCAL-Context publish labels this way. Only what leads to the asked array
-is read; its neighbours (sparse boundaries, cells of text) are stepped over.
+SBD, COCO-Stuff 10k and PASCAL-Context publish labels in this format. Only the path to the array is
+parsed; other variables and fields (sparse boundaries, cells of text) are skipped.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def read_mat(path: Path, variable: str, *fields: str) -> NDArray[Any]:
     Args:
         path: A .mat file.
         variable: Name of the variable.
-        fields: Names of the fields that lead to the array where the variable is a struct.
+        fields: Names of the fields that lead to the array, if the variable is a struct.
 
     Returns:
-        The array, in the shape that MATLAB shows (two dimensions at least).
+        The array in its MATLAB shape (at least two dimensions).
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         DataError: If the file is of another kind, is damaged, or has no such array.
     """
     content = path.read_bytes()
@@ -74,17 +74,17 @@ def _find(content: bytes, order: str, names: tuple[str, ...]) -> NDArray[Any] | 
 
 
 def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
-    """Walk through the tagged pieces of a file or of a matrix: (type, data)."""
+    """Yield the data elements of a file or of a matrix as (type, data)."""
     start = 0
     while start < len(content):
         word, count = struct.unpack_from(order + "II", content, start)
-        if word >> 16:  # up to four bytes lie inside the tag itself
+        if word >> 16:  # small data element: up to four bytes inside the tag
             yield word & 0xFFFF, content[start + 4 : start + 4 + (word >> 16)]
             start += 8
             continue
         start += 8
         if start + count > len(content):
-            raise DataError(f"{count} bytes are announced, {len(content) - start} are there")
+            raise DataError(f"{count} bytes expected, {len(content) - start} found")
         yield word, content[start : start + count]
         start += count if word == _COMPRESSED else -(-count // 8) * 8
 
@@ -92,7 +92,7 @@ def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
 def _read_matrix(
     data: bytes, order: str, fields: tuple[str, ...], *, wanted: str = ""
 ) -> tuple[str, NDArray[Any] | None]:
-    """Read the array that `fields` lead to; None where they lead to none."""
+    """Return a matrix's name and the array at `fields`, or None if there is no array."""
     parts = _elements(data, order)
     (flags,) = struct.unpack_from(order + "I", next(parts)[1])
     kind, is_complex = flags & 0xFF, bool(flags >> 8 & _COMPLEX)
@@ -113,5 +113,5 @@ def _read_matrix(
     if kind in _NUMERIC and not fields and not is_complex:
         number_type, numbers = next(parts)
         array = np.frombuffer(numbers, order + _TYPES[number_type])
-        return name, array.reshape(shape, order="F")  # MATLAB goes down the columns
+        return name, array.reshape(shape, order="F")  # MATLAB is column-major
     return name, None

@@ -1,4 +1,4 @@
-"""PASCAL-Context: whole scenes of VOC 2010 in 59 classes and the rest (Mottaghi et al. 2014)."""
+"""PASCAL-Context: VOC 2010 in 59 classes and background (Mottaghi et al. 2014)."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _find_labels(root: Path, devkit: Path) -> tuple[Path, str, LabelReader]:
 
 
 def _table_of_459(path: Path) -> tuple[int, ...]:
-    """Map the numbers of trainval/*.mat to classes by name; what is none of them is background."""
+    """Map the 459 numbers of trainval/*.mat to the 59 classes by name, the others to background."""
     numbers = _read_numbered(path)
     missing = [name for name in PASCAL_CONTEXT.names[1:] if name not in numbers.values()]
     if missing:
@@ -82,14 +82,14 @@ def _table_of_459(path: Path) -> tuple[int, ...]:
 
 
 def _check_order(path: Path) -> None:
-    """Refuse labels in another order than ours, which users have made (alphabetical ones)."""
+    """Check the order of the classes: some copies number them alphabetically."""
     if path.is_file():
         numbers = _read_numbered(path)
         ours = dict(enumerate(PASCAL_CONTEXT.names))
         strange = [n for n, name in numbers.items() if n and ours.get(n) != name]
         if strange:
             raise DataError(
-                f"{path} calls class {strange[0]} {numbers[strange[0]]!r}, here it is "
+                f"{path} names class {strange[0]} {numbers[strange[0]]!r}, but it must be "
                 f"{ours.get(strange[0])!r}; take the 59_labels.txt of PASCAL-Context itself"
             )
 

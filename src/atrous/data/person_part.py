@@ -1,4 +1,4 @@
-"""PASCAL-Person-Part: six parts of people and the background (Chen et al. 2014, 2016)."""
+"""PASCAL-Person-Part: six body parts and background (Chen et al. 2014, 2016)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PERSON_PART = LabelSet(
 
 
 def load_person_part(root: Path, *, split: str) -> Dataset:
-    """Read VOC 2010's photos with the label files that DeepLab v2 was trained and scored on.
+    """Read the images of VOC 2010 with the labels that DeepLab v2 was trained and evaluated on.
 
-    Beside VOCdevkit/VOC2010/JPEGImages lies pascal_person_part/ with pascal_person_part_gt/*.png
-    and pascal_person_part_trainval_list/ (SPLIT_id.txt, or SPLIT.txt with paths). Splits are train
-    (1,716 images), val (1,817) and trainval.
+    ROOT holds VOCdevkit/VOC2010/JPEGImages and pascal_person_part/, which holds
+    pascal_person_part_gt/*.png and pascal_person_part_trainval_list/ (SPLIT_id.txt, or SPLIT.txt
+    with paths). Splits are train (1,716 images), val (1,817) and trainval.
 
     Raises:
         DataError: If there is no such split.

@@ -1,10 +1,10 @@
-"""Which splits hold the same images: scores on what has been trained on mean nothing."""
+"""Find training splits that share images with the split to evaluate on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-# What names alone do not say: splits that hold another data set's images.
+# Splits that hold images of another data set, which their names do not tell.
 PARTS = {
     "voc2012_aug/train": ("voc2012/train", "sbd"),
     "voc2012_aug/val": ("voc2012/val",),
@@ -14,17 +14,17 @@ PARTS = {
 
 
 def shared_splits(trained_on: Iterable[str], split: str) -> list[str]:
-    """Name the training splits that hold images of another split.
+    """Return the training splits that share images with another split.
 
-    By their names, X/trainval holds X/train and X/val, and X/all every split of X.
+    X/trainval holds X/train and X/val, and X/all holds every split of X.
 
     Args:
-        trained_on: Data sets and splits, as "voc2012/trainval".
-        split: The one that is to be scored, e.g. "voc2012/val".
+        trained_on: Data sets and splits, such as "voc2012/trainval".
+        split: The split to evaluate on, e.g. "voc2012/val".
 
     Returns:
-        Those of `trained_on` that share images with it, as far as the names and the data sets'
-        definitions say.
+        Those of `trained_on` that share images with `split`, judged by names and by the
+        definitions of the data sets; no image is compared.
     """
     return [
         name
@@ -41,6 +41,6 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Say whether two parts, neither of them a union by `PARTS`, share images."""
+    """Whether two splits that are not in `PARTS` share images."""
     (dataset, _, split), (other_dataset, _, other_split) = one.partition("/"), other.partition("/")
     return dataset == other_dataset and (split == other_split or "all" in (split, other_split))

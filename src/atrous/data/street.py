@@ -1,4 +1,4 @@
-"""What Cityscapes and its synthetic relatives share: 19 classes and the numbers of their files."""
+"""The 19 classes of Cityscapes, GTA5 and SYNTHIA, and the labelIds in their files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ CITYSCAPES = LabelSet(
     ),
 )  # fmt: skip
 
-# labelId of each class (its trainId is the place); the other ids are not scored.
+# labelId of each class, in the order of the trainIds; other ids are not evaluated.
 LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 
 
 def label_id_table(length: int) -> tuple[int, ...]:
-    """Give the class of each labelId below `length`."""
-    return index_table(length, {number: place for place, number in enumerate(LABEL_IDS)})
+    """Return the class of each labelId below `length`."""
+    return index_table(length, {label_id: index for index, label_id in enumerate(LABEL_IDS)})

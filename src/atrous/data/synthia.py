@@ -8,8 +8,8 @@ from .base import Dataset, check_split, files_by_stem, find_folder, pair_files, 
 from .label_files import MappedReader, index_table, read_red_16bit
 from .street import CITYSCAPES
 
-# SYNTHIA's number -> place among the 19 classes. Void, parking slots, road works and lane markings
-# are not scored.
+# Number in SYNTHIA's files -> index of the class in Cityscapes. Void, parking slots, road works and
+# lane markings are not evaluated.
 CLASSES = {
     3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 16: 9, 1: 10, 10: 11, 17: 12, 8: 13,
     18: 14, 19: 15, 20: 16, 12: 17, 11: 18,
@@ -17,16 +17,16 @@ CLASSES = {
 READER = MappedReader(index_table(23, CLASSES), read_red_16bit)
 
 SYNTHIA_16 = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18)
-"""The classes that occur: all but terrain, truck and train. Papers' mIoU is their mean."""
+"""The classes that occur: all but terrain, truck and train. mIoU in papers is their mean."""
 SYNTHIA_13 = (0, 1, 2, 6, 7, 8, 10, 11, 12, 13, 15, 17, 18)
-"""Without wall, fence and pole as well: papers' mIoU*."""
+"""The same without wall, fence and pole: mIoU* in papers."""
 
 
 def load_synthia(root: Path, *, split: str) -> Dataset:
-    """Read RAND_CITYSCAPES: RGB/*.png and GT/LABELS/*.png (16 bits a channel, class in red).
+    """Read RAND_CITYSCAPES: RGB/*.png and GT/LABELS/*.png (16 bits per channel, class in red).
 
-    The split `all` is every image (9,400); others are lists that you write as splits/SPLIT.txt.
-    Labels are Cityscapes' 19 classes, of which `SYNTHIA_16` occur.
+    The split `all` is every image (9,400); you define other splits in splits/SPLIT.txt. Labels are
+    the 19 classes of Cityscapes, of which the `SYNTHIA_16` occur.
 
     Raises:
         DataError: If there is no such split.

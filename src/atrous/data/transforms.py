@@ -1,4 +1,4 @@
-"""Joint augmentation of an image and its labels: scale, pad, crop, mirror, as DeepLab trains."""
+"""Joint augmentation of image and labels, as DeepLab trains: scale, pad, crop, mirror."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class TrainTransform:
     """Random scale, padding, crop and mirror image, then normalisation.
 
     Attributes:
-        preprocess: Channel order, mean and std; its padding rule is for whole images and not used.
-        crop_hw: Rows and columns of what comes out.
+        preprocess: Channel order, mean and std; its padding rule is not used here.
+        crop_hw: Rows and columns of the output.
         scales: One is drawn for each sample.
         mirror: Whether half of the samples are mirrored.
-        align_corners: Resize convention of the network that is trained.
+        align_corners: Resize convention of the network.
     """
 
     preprocess: Preprocess
@@ -46,9 +46,9 @@ class TrainTransform:
             rng: Draws scale, crop position and mirroring, in this order.
 
         Returns:
-            (3, h, w) float32 image and (h, w) int64 labels of `crop_hw`. Where the scaled image is
-            smaller than the crop, it is padded at the bottom and right: the image with the mean,
-            the labels with 255.
+            (3, h, w) float32 image and (h, w) int64 labels of size `crop_hw`. A scaled image that
+            is smaller is padded at the bottom and right: the image with the mean, the labels with
+            255.
         """
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
         classes = torch.from_numpy(labels.astype(np.int64))[None]

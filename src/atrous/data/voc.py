@@ -1,4 +1,4 @@
-"""What the PASCAL VOC family shares: the development kit's folders and the 21 classes."""
+"""The folders and the 21 classes of PASCAL VOC, which several data sets share."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ VOC = LabelSet(
 
 
 def find_devkit(root: Path, year: int) -> Path:
-    """Find VOCdevkit/VOC<year>: in `root`, in its VOCdevkit, or `root` itself.
+    """Return ROOT/VOCdevkit/VOC<year>, ROOT/VOC<year> or ROOT, whichever holds JPEGImages.
 
     Raises:
-        FileNotFoundError: If it is in none of these places.
+        FileNotFoundError: If none of them does.
     """
     for folder in (root / "VOCdevkit" / f"VOC{year}", root / f"VOC{year}", root):
         if (folder / "JPEGImages").is_dir():
@@ -33,6 +33,6 @@ def find_devkit(root: Path, year: int) -> Path:
 
 
 def list_file(devkit: Path, task: str, *, name: str, split: str) -> Path:
-    """Find ImageSets/TASK/SPLIT.txt; the split is one of train, val and trainval."""
+    """Return ImageSets/TASK/SPLIT.txt for one of the splits train, val and trainval."""
     check_split(name, split, ("train", "val", "trainval"))
     return devkit / "ImageSets" / task / f"{split}.txt"

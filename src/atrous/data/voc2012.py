@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012: 20 kinds of objects and the background (Everingham et al. 2015)."""
+"""PASCAL VOC 2012: 20 kinds of objects and background (Everingham et al. 2015)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .voc import VOC, find_devkit, list_file
 def load_voc2012(root: Path, *, split: str) -> Dataset:
     """Read VOCdevkit/VOC2012: JPEGImages, SegmentationClass, ImageSets/Segmentation/SPLIT.txt.
 
-    Splits are train (1,464 images), val (1,449) and trainval; 255 marks outlines and what is hard
-    to tell. The labels of test are with the organisers' server.
+    Splits are train (1,464 images), val (1,449) and trainval; outlines and difficult objects are
+    255. The labels of the split test are not published.
 
     Raises:
         DataError: If there is no such split.
@@ -34,7 +34,7 @@ def load_voc2012(root: Path, *, split: str) -> Dataset:
 
 
 def list_voc2012_photos(root: Path, *, split: str) -> Photos:
-    """List the photos alone, for splits without labels too: test.txt comes with VOC2012test.tar.
+    """List the images of any split, `test` included (test.txt is in VOC2012test.tar).
 
     Raises:
         DataError: If there is no such split.
@@ -49,7 +49,7 @@ def list_voc2012_photos(root: Path, *, split: str) -> Photos:
     missing = [name for name in names if name not in photos]
     if missing:
         raise MissingFilesError(
-            f"{len(missing)} photo(s) of {listing.name} are not in {devkit / 'JPEGImages'}, first "
+            f"{len(missing)} image(s) of {listing.name} are not in {devkit / 'JPEGImages'}, first "
             f"{missing[0]}; unpack the split's archive",
             missing,
         )

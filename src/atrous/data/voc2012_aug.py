@@ -1,4 +1,4 @@
-"""VOC 2012 with the labels of SBD: the set that DeepLab trains on (Hariharan et al. 2011)."""
+"""VOC 2012 with the labels of SBD, on which DeepLab trains (Hariharan et al. 2011)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ CONVERTED = "SegmentationClassAug"
 
 
 def load_voc2012_aug(root: Path, *, split: str) -> Dataset:
-    """Read VOC 2012 beside SBD; the split `train` is worked out from what is there.
+    """Read VOC 2012 with the labels of SBD.
 
-    * train: (SBD train and val, and VOC train) without VOC val: 10,582 images where all is there.
-      Where VOC has labels of its own, those count.
-    * val: VOC's, for which SBD is not touched.
+    * train: SBD train, SBD val and VOC train, without VOC val: 10,582 images. An image with labels
+      in both uses those of VOC.
+    * val: the split of VOC, which does not need SBD.
 
-    Beside VOCdevkit/VOC2012 lies either SBD as it unpacks (benchmark_RELEASE/dataset with
-    train.txt, val.txt and cls/*.mat), or VOC2012/SegmentationClassAug with SBD's labels as PNG.
+    SBD is either benchmark_RELEASE/dataset (train.txt, val.txt and cls/*.mat) beside VOCdevkit, or
+    its labels as PNG in VOC2012/SegmentationClassAug.
 
     Raises:
         DataError: If there is no such split.
@@ -47,7 +47,7 @@ def load_voc2012_aug(root: Path, *, split: str) -> Dataset:
 
 
 def _sbd(root: Path, devkit: Path) -> tuple[list[str], dict[str, Path], Path]:
-    """Find SBD's names, its label files and their folder."""
+    """Return the image names of SBD, its label files and their folder."""
     for folder in [base / part for base in (root, devkit.parent, devkit) for part in SBD_FOLDERS]:
         if (folder / "cls").is_dir():
             names = [n for part in ("train", "val") for n in read_names(folder / f"{part}.txt")]

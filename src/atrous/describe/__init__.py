@@ -1,4 +1,4 @@
-"""Say and show what a network is, and how it scores: layers, architecture, curves."""
+"""Summarise and draw networks and their score curves."""
 
 from .canvas import checked_suffix
 from .curves import draw_trimap

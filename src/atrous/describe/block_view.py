@@ -1,4 +1,4 @@
-"""The network at a glance: maps as slabs, tall as they have rows, thick as they have channels."""
+"""Draw a network as a row of cuboids, one per stage; height is rows, thickness is channels."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from .stages import (
 from .summary import Block, Summary
 from .trace import Scale
 
-TALLEST = 1.7  # inches, of the input
-STEP, POOL_STEP = 1.26, 0.9  # from one slab to the next
-SLANT, LIFT = 0.24, 0.16  # where the far edge of a slab is, for each inch of its columns
+TALLEST = 1.7  # height of the input in inches
+STEP, POOL_STEP = 1.26, 0.9  # distance of neighbouring slabs
+SLANT, LIFT = 0.24, 0.16  # offset of the rear edge of a slab, per inch of its columns
 LINE = 0.17
 BRANCH_WIDTH, BRANCH_HEIGHT, BRANCH_GAP = 1.5, 0.56, 0.12
 NODE = 0.2  # radius of a sum
@@ -32,7 +32,7 @@ NODE = 0.2  # radius of a sum
 
 @dataclass(frozen=True)
 class Slab:
-    """A feature map and the lines that are written below it."""
+    """A feature map and the text below it."""
 
     output: tuple[int, int, int]
     fill: str
@@ -42,7 +42,7 @@ class Slab:
 
 
 def draw_blocks(canvas: Canvas, summary: Summary) -> None:
-    """Draw the input, the stages, the branches of the head, the join and the way up."""
+    """Draw the input, the stages, the branches of the head, their sum and the upsampling."""
     head = head_parts(summary)
     features = _features(summary, head)
     scores = _scores(summary, head)
@@ -59,18 +59,18 @@ def draw_blocks(canvas: Canvas, summary: Summary) -> None:
         canvas.circle((node, 0), NODE, fill=PAPER)
         canvas.text(node, 0, "max", size_pt=8.5, bold=True)
         right = node + NODE
-    _way_up(canvas, summary, right)
+    _upsampling(canvas, summary, right)
 
 
 def _features(summary: Summary, head: Head) -> list[Slab]:
-    """List the maps from the image to what the branches read."""
+    """List the maps from the image to the input of the branches."""
     image = Slab((3, *summary.size_hw), MAP_FILL, "image", ("input", shape((3, *summary.size_hw))))
     slabs = [image, *map(_stage_slab, backbone_stages(summary))]
     return [*slabs, *(_block_slab(block) for block in head.before)]
 
 
 def _scores(summary: Summary, head: Head) -> list[Slab]:
-    """List the maps behind the join; the last one is the scores."""
+    """List the maps after the branches; the last one is the scores."""
     output = (summary.num_classes, *summary.scales[0].scores_hw)
     join = "sum" if len(head.branches) > 1 else "logits"
     notes = ("conv 1x1" if head.after else join, shape(output))
@@ -113,12 +113,12 @@ def _title(canvas: Canvas, summary: Summary, features: list[Slab]) -> None:
 
 
 def _height(summary: Summary, rows: int) -> float:
-    """Return inches for rows; small maps are drawn larger than true, or they could not be seen."""
+    """Return the height of a map in inches; small maps are enlarged to stay visible."""
     return TALLEST * (rows / max(summary.size_hw)) ** 0.6
 
 
 def _extent(summary: Summary, size_hw: tuple[int, int], scale: float) -> float:
-    """Return how far a slab of these rows and columns reaches up and down from its middle."""
+    """Return half the drawn height of a slab with these rows and columns."""
     rows, columns = (max(1, round(n * scale)) for n in size_hw)
     return (_height(summary, rows) + LIFT * _height(summary, columns)) / 2
 
@@ -130,12 +130,12 @@ def _half_width(summary: Summary, output: tuple[int, int, int], scale: float) ->
 
 
 def _gap(head: Head) -> float:
-    """Return how far the branches stand behind the features that they read."""
+    """Return the distance from the features to the branches."""
     return 0.6 if len(head.branches) > 1 else 0.35
 
 
 def _slab(canvas: Canvas, summary: Summary, slab: Slab, x: float, y: float, scale: float) -> float:
-    """Draw a map as a cuboid around (x, y); return where its right side is."""
+    """Draw a map as a cuboid centred at (x, y); return the x of its right side."""
     _, rows, columns = slab.output
     tall = _height(summary, max(1, round(rows * scale)))
     deep = _height(summary, max(1, round(columns * scale)))
@@ -173,7 +173,7 @@ def _notes(canvas: Canvas, x: float, y: float, title: str, notes: tuple[str, ...
 def _tower(
     canvas: Canvas, summary: Summary, head: Head, features: list[Slab], scores: list[Slab]
 ) -> float:
-    """Draw the network at scale 1, left to right; return where it ends."""
+    """Draw the network at scale 1, left to right; return the x of its end."""
     x, right = 0.0, 0.0
     for index, slab in enumerate(features):
         if index:
@@ -192,7 +192,7 @@ def _tower(
 
 
 def _branches(canvas: Canvas, summary: Summary, head: Head, start: float) -> float:
-    """Draw the branches above each other, and their join; return where it ends."""
+    """Draw the branches above each other, and their sum; return the x of its end."""
     count = len(head.branches)
     left = start + _gap(head)
     node = left + BRANCH_WIDTH + 0.6
@@ -220,7 +220,7 @@ def _branches(canvas: Canvas, summary: Summary, head: Head, start: float) -> flo
 
 
 def _branch(canvas: Canvas, block: Block, left: float, y: float, widest: int) -> None:
-    """Draw a branch: the taps of its kernel at their true distances, and its name."""
+    """Draw a branch: its kernel taps at distances in proportion to the rate, and its name."""
     canvas.box(left, y - BRANCH_HEIGHT / 2, BRANCH_WIDTH, BRANCH_HEIGHT, fill=BRANCH_FILL)
     x = left + BRANCH_HEIGHT / 2
     edge = BRANCH_HEIGHT - 0.1
@@ -247,7 +247,7 @@ def _notes_top(summary: Summary) -> float:
 
 
 def _tower_bottom(summary: Summary, head: Head) -> float:
-    """Return how far the tower of scale 1 and its notes reach down."""
+    """Return the lowest y of the network at scale 1 and its notes."""
     stack = -len(head.branches) * (BRANCH_HEIGHT + BRANCH_GAP) / 2 - 0.22 - LINE
     return min(_notes_top(summary) - 3 * LINE, stack) - 0.1
 
@@ -262,7 +262,7 @@ def _small_tower(
     node: float,
     y: float,
 ) -> None:
-    """Draw the same network once more, at another scale, up to the node of the maximum."""
+    """Draw the network at another scale, up to the node of the maximum."""
     x, right = 0.0, 0.0
     for index, slab in enumerate(features):
         if index:
@@ -288,7 +288,7 @@ def _small_tower(
     canvas.text(node + 0.08, y, f"resize to {size}", size_pt=8.5, align="left", colour=MUTED)
 
 
-def _way_up(canvas: Canvas, summary: Summary, start: float) -> None:
+def _upsampling(canvas: Canvas, summary: Summary, start: float) -> None:
     output = (summary.num_classes, *summary.size_hw)
     x = start + 1.75
     end = _slab(canvas, summary, Slab(output, MAP_FILL, ""), x, 0, 1)

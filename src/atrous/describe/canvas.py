@@ -1,4 +1,4 @@
-"""Shapes on paper, for the pictures of networks."""
+"""Drawing primitives for network diagrams, on matplotlib."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Point = tuple[float, float]
 
 
 class Canvas:
-    """A sheet measured in inches, y upwards; it grows with what is drawn."""
+    """A sheet in inches, y upwards, that grows with its content."""
 
     def __init__(self) -> None:
         try:
@@ -93,7 +93,7 @@ class Canvas:
         )
 
     def line(self, points: Sequence[Point], *, colour: str = INK, arrow: bool = False) -> None:
-        """Draw a line through points; the last stretch may end in an arrow head."""
+        """Draw a line through points, optionally ending in an arrow head."""
         self._cover(*points)
         xs, ys = zip(*points, strict=True)
         above = self._next()
@@ -125,8 +125,8 @@ class Canvas:
         bold: bool = False,
         turned: bool = False,
     ) -> None:
-        """Write one line, its middle at height y."""
-        long = 0.0082 * size_pt * len(text)  # about what DejaVu Sans takes, in inches
+        """Write one line of text, centred vertically at y."""
+        long = 0.0082 * size_pt * len(text)  # approximate width in DejaVu Sans, in inches
         tall = 0.014 * size_pt
         if turned:
             self._cover((x - tall / 2, y - long / 2), (x + tall / 2, y + long / 2))
@@ -148,7 +148,7 @@ class Canvas:
         )
 
     def save(self, path: Path, *, margin: float = 0.15) -> None:
-        """Write the sheet, whole or not at all.
+        """Save the sheet atomically.
 
         Raises:
             InputError: If the suffix is not one of `FORMATS`.
@@ -160,7 +160,7 @@ class Canvas:
         self._figure.set_size_inches(right - left, top - bottom)
         self._axes.set_xlim(left, right)
         self._axes.set_ylim(bottom, top)
-        # Equal networks give equal files: no date, no random names.
+        # No date and no random names, so that equal networks give equal files.
         dates: dict[str, Any] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
         with (
             open_atomically(path) as file,
@@ -175,7 +175,7 @@ class Canvas:
             )
 
     def _next(self) -> int:
-        """Put each shape above those that were drawn before it."""
+        """Return the next z-order, so that each shape is above the earlier ones."""
         self._drawn += 1
         return self._drawn
 
@@ -186,10 +186,10 @@ class Canvas:
 
 
 def checked_suffix(path: Path) -> str:
-    """Return the suffix that says how to save a picture.
+    """Return the suffix of a path, which selects the file format.
 
     Raises:
-        InputError: If it is not one of `FORMATS`.
+        InputError: If the suffix is not one of `FORMATS`.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:

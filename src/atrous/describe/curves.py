@@ -1,4 +1,4 @@
-"""Curves of scores: mean IoU against the width of the band around true boundaries."""
+"""Plot mean IoU against the width of the trimap band."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..atomic_file import open_atomically
 from ..errors import InputError, MissingPackageError
 from .canvas import INK, MUTED, PAPER, PIXELS_PER_INCH, checked_suffix
 
-# Okabe and Ito's colours, which colour-blind readers tell apart; the yellow is too pale for lines.
+# Colours of Okabe and Ito, which colour-blind readers can tell apart; their yellow is too pale.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 MARKS = "osD^vPX"
 
@@ -17,17 +17,17 @@ MARKS = "osD^vPX"
 def draw_trimap(
     curves: Mapping[str, Mapping[int, float]], path: str | Path, *, title: str = ""
 ) -> None:
-    """Draw mean IoU in bands around boundaries, one curve a way of segmenting.
+    """Draw mean IoU in bands around boundaries, one curve per variant.
 
     Args:
-        curves: Name -> (width of the band in pixels -> mean IoU, 0..1), as `Report.trimap`.
-        path: Where to; the suffix .svg, .png or .pdf says in which format.
-        title: What stands above.
+        curves: Variant -> (width of the band in pixels -> mean IoU, 0..1), as `Report.trimap`.
+        path: The file to write; its suffix .svg, .png or .pdf selects the format.
+        title: Title of the figure.
 
     Raises:
         InputError: If the suffix is none of these, or there is no curve.
         MissingPackageError: If matplotlib is not installed (`pip install 'atrous[plot]'`).
-        OSError: If the file cannot be written; what was there stays.
+        OSError: If the file cannot be written; an existing file stays.
 
     Source: DeepLab v2's Figure 10.
     """
@@ -51,7 +51,7 @@ def draw_trimap(
             label=name,
             color=COLOURS[index % len(COLOURS)],
             marker=MARKS[index % len(MARKS)],
-            # A round of colours later the lines are dashed.
+            # Lines are dashed when the colours repeat.
             linestyle="-" if index < len(COLOURS) else "--",
             markersize=4,
             linewidth=1.4,

@@ -1,4 +1,4 @@
-"""Every convolution of the network: one box each, gathered into blocks, a line for each stage."""
+"""Draw every convolution of a network as a box, grouped into blocks, one line per stage."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ CARDS_A_LINE = 8
 MARGIN = 1.75  # inches, for the names of the stages
 CARD_WIDTH, CARD_GAP = 1.42, 0.26
 BOX_HEIGHT, BOX_GAP = 0.36, 0.1
-NODE = 0.08  # radius of the sum that ends a residual block
-BESIDE = 0.16  # from a block's convolutions to the shortcut beside them
+NODE = 0.08  # radius of the sum at the end of a residual block
+BESIDE = 0.16  # distance from the convolutions of a block to its shortcut
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Card:
     """One block.
 
     Attributes:
-        layers: Convolutions and pools, one behind the other.
-        side: The projection of the shortcut, if there is one.
+        layers: Convolutions and pools, in order.
+        side: Projection of the shortcut, if there is one.
         shortcut: As in `Block`.
-        fill: Of the boxes; None colours them by their dilation.
+        fill: Colour of the boxes; None colours them by dilation.
     """
 
     layers: tuple[Layer, ...]
@@ -45,7 +45,7 @@ class Card:
 
     @property
     def indent(self) -> float:
-        """From the left edge to the convolutions; the shortcut runs between."""
+        """Distance from the left edge to the convolutions; the shortcut runs between them."""
         return (BESIDE + (BOX_GAP if self.side else 0.0)) if self.shortcut else 0.0
 
     @property
@@ -56,7 +56,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Line:
-    """A stage: what is written beside it, and its blocks."""
+    """A stage: its text and its blocks."""
 
     title: str
     notes: tuple[str, ...]
@@ -79,7 +79,7 @@ def _title(canvas: Canvas, summary: Summary) -> float:
         f"image {shape((3, *summary.size_hw))}"
     )
     if any(layer.kind == "batch norm" for layer in summary.layers):
-        text += "; a batch norm stands behind each convolution of the backbone"
+        text += "; each convolution of the backbone is followed by batch norm"
     canvas.text(0, -0.26, text, size_pt=9.5, align="left", colour=MUTED)
     return -0.65
 
@@ -88,10 +88,10 @@ def _ending(summary: Summary) -> str:
     texts: list[str] = []
     if len(summary.scales) > 1:
         scales = ", ".join(f"{scale.scale:g}" for scale in summary.scales)
-        texts.append(f"all of it at scales {scales}, the maximum of the scores")
-    way = "a transposed convolution" if summary.upsampling == "transposed" else "bilinear"
+        texts.append(f"run at scales {scales}, then the maximum of the scores")
+    method = "a transposed convolution" if summary.upsampling == "transposed" else "bilinear"
     output = (summary.num_classes, *summary.size_hw)
-    texts.append(f"then {way}, ×{summary.output_stride}, to {shape(output)}")
+    texts.append(f"then {method} upsampling, ×{summary.output_stride}, to {shape(output)}")
     return ", ".join(texts)
 
 
@@ -99,7 +99,7 @@ def _lines(summary: Summary) -> list[Line]:
     lines: list[Line] = []
     for stage in backbone_stages(summary):
         cards = _cards(stage.blocks)
-        if stage.is_pool and lines:  # beside the convolutions that it follows
+        if stage.is_pool and lines:  # drawn on the line of the convolutions before it
             last = lines[-1]
             lines[-1] = Line(last.title, last.notes, last.cards + cards)
         else:
@@ -137,7 +137,7 @@ def _cards(blocks: tuple[Block, ...], fill: str | None = None) -> tuple[Card, ..
 
 
 def _line(canvas: Canvas, line: Line, top: float) -> float:
-    """Draw a stage, its blocks in as many rows as they need; return where it ends."""
+    """Draw a stage, with its blocks in one or more rows; return the y of its end."""
     canvas.text(0, top - 0.12, line.title, size_pt=11, align="left", bold=True)
     for index, note in enumerate(line.notes, start=1):
         y = top - 0.12 - 0.19 * index
@@ -151,13 +151,13 @@ def _line(canvas: Canvas, line: Line, top: float) -> float:
             left = MARGIN + index * (CARD_WIDTH + CARD_GAP)
             _card(canvas, card, left, y)
             if not line.is_parallel:
-                _way_in(canvas, cards[index - 1] if index else None, card, left, y)
+                _input_arrow(canvas, cards[index - 1] if index else None, card, left, y)
         y -= height + 0.22
     return min(notes_bottom, y + 0.22)
 
 
-def _way_in(canvas: Canvas, last: Card | None, card: Card, left: float, top: float) -> None:
-    """Draw what flows into a block, from the end of the one in front of it if that is beside it."""
+def _input_arrow(canvas: Canvas, last: Card | None, card: Card, left: float, top: float) -> None:
+    """Draw the arrow into a block, from the end of the block to its left if there is one."""
     middle = top - BOX_HEIGHT / 2
     bend = left - CARD_GAP / 2
     points = [(bend, middle), (left + card.indent - 0.01, middle)]
@@ -190,7 +190,7 @@ def _card(canvas: Canvas, card: Card, left: float, top: float) -> None:
 def _shortcut(
     canvas: Canvas, card: Card, left: float, top: float, middle: float, node: float
 ) -> None:
-    """Draw the way past the convolutions, with the projection on it, into the sum."""
+    """Draw the shortcut past the convolutions into the sum, with its projection."""
     x = left + (BOX_GAP if card.side else 0.0)
     canvas.line([(x, top - BOX_HEIGHT / 2), (x, node), (middle - NODE, node)], arrow=True)
     if card.side:

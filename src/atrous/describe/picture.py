@@ -11,17 +11,17 @@ from .summary import Summary
 
 
 def draw(summary: Summary, path: str | Path, *, layers: bool = False) -> None:
-    """Write a picture of a network.
+    """Draw the architecture of a network.
 
     Args:
-        summary: From `summarise`.
-        path: Where to; the suffix .svg, .png or .pdf says in which format.
-        layers: Whether every convolution gets a box; otherwise every stage does.
+        summary: Result of `summarise`.
+        path: The file to write; its suffix .svg, .png or .pdf selects the format.
+        layers: Whether to draw a box per convolution instead of one per stage.
 
     Raises:
         InputError: If the suffix is none of these.
         MissingPackageError: If matplotlib is not installed (`pip install 'atrous[plot]'`).
-        OSError: If the file cannot be written; what was there stays.
+        OSError: If the file cannot be written; an existing file stays.
     """
     path = Path(path)
     checked_suffix(path)

@@ -1,4 +1,4 @@
-"""What both pictures show: a network as a chain of stages and a head of parallel branches."""
+"""Group the blocks of a network into stages and the parts of the head, for the drawings."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORDS = {
     "ImagePooling": "image pooling",
 }
 
-# Fill of a layer by its dilation: the deeper the colour, the wider the holes.
+# Fill of a layer by its dilation; higher rates have darker colours.
 FILLS = {1: "#a9c6e3", 2: "#f6c36b", 4: "#ec8a5e"}
 WIDEST_FILL = "#d8574a"
 BRANCH_FILL = "#c9bde6"
@@ -30,15 +30,15 @@ MAP_FILL = "#bfe0c5"
 
 @dataclass(frozen=True)
 class Stage:
-    """Consecutive blocks that keep their shape: a stage of a ResNet, equal convolutions of VGG.
+    """Consecutive blocks of one output shape: a stage of a ResNet, equal convolutions of VGG.
 
     Attributes:
-        name: As in the network, without `backbone.`.
-        kind: What it consists of, e.g. `23 bottlenecks`.
-        output: Channels, rows and columns behind it.
-        stride: Pixels of the input between positions.
-        dilation: Of its last block.
-        blocks: What it consists of.
+        name: Name in the network, without `backbone.`.
+        kind: Number and kind of the blocks, e.g. `23 bottlenecks`.
+        output: Channels, rows and columns of the output.
+        stride: Input pixels between neighbouring output positions.
+        dilation: Dilation of the last block.
+        blocks: The blocks.
     """
 
     name: str
@@ -59,13 +59,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Head:
-    """From features to scores.
+    """The parts of a head.
 
     Attributes:
-        before: Blocks in front of the branches.
-        branches: Blocks that all read the features.
+        before: Blocks before the branches.
+        branches: Parallel blocks on the same features.
         is_concatenated: Whether the branches are concatenated; otherwise they are summed.
-        after: Blocks behind the join.
+        after: Blocks after the sum or concatenation.
     """
 
     before: tuple[Block, ...]
@@ -75,7 +75,7 @@ class Head:
 
 
 def backbone_stages(summary: Summary) -> list[Stage]:
-    """Gather the blocks of the backbone into stages."""
+    """Group the blocks of the backbone into stages."""
     stages: list[list[Block]] = []
     for block in summary.blocks:
         if not block.name.startswith("backbone."):
@@ -88,7 +88,7 @@ def backbone_stages(summary: Summary) -> list[Stage]:
 
 
 def head_parts(summary: Summary) -> Head:
-    """Sort the blocks of the head into what comes before, beside and after each other."""
+    """Split the head into the blocks before, in and after its branches."""
     blocks = [block for block in summary.blocks if block.name.startswith("head.")]
     parallel = [
         block
@@ -101,13 +101,13 @@ def head_parts(summary: Summary) -> Head:
 
 
 def single_blocks(block: Block) -> list[tuple[Layer, ...]]:
-    """Undo the gathering of equal blocks: the layers of each of them."""
+    """Return the layers of each of the `count` equal blocks."""
     size = len(block.layers) // block.count
     return [block.layers[start : start + size] for start in range(0, len(block.layers), size)]
 
 
 def words(kind: str, count: int = 1) -> str:
-    """Say `23 bottlenecks` for 23 of kind `Bottleneck`."""
+    """Return `23 bottlenecks` for 23 blocks of kind `Bottleneck`."""
     word = WORDS.get(kind, kind)
     if count == 1:
         return word

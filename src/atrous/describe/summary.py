@@ -1,4 +1,4 @@
-"""A table of a network's layers: shapes, receptive fields, parameters and arithmetic."""
+"""List the layers of a network: shapes, receptive fields, parameters and MACs."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Layer:
     """One convolution, norm or pooling.
 
     Attributes:
-        name: Its name inside the network, e.g. `backbone.layer3.0.conv2`.
-        kind: What it does, e.g. `conv 3x3`.
-        output: Channels, rows and columns behind it.
-        stride: Pixels of the input from one position to the next; None where one position stands
-            for the whole image.
-        dilation: Distance of the taps of its kernel, in positions.
-        receptive_field: Pixels of the input, along one axis, that a position depends on; None is
+        name: Name in the network, e.g. `backbone.layer3.0.conv2`.
+        kind: Operation, e.g. `conv 3x3`.
+        output: Channels, rows and columns of the output.
+        stride: Input pixels between neighbouring output positions; None if the single position
+            covers the whole image.
+        dilation: Distance of the kernel taps, in positions.
+        receptive_field: Input pixels, along one axis, that an output position depends on; None is
             the whole image.
-        parameters: Weights and biases.
-        macs: Multiplications, each with its addition, for one image.
+        parameters: Number of weights and biases.
+        macs: Multiply-accumulate operations for one image.
     """
 
     name: str
@@ -46,14 +46,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Block(Layer):
-    """A residual block, a branch of a head or a single layer; equal neighbours are one of these.
+    """A residual block, a branch of a head or a single layer; equal consecutive blocks are merged.
 
     Attributes:
-        count: How many equal blocks stand one behind the other.
-        container: The part of the network that they are in, e.g. `backbone.layer3`.
-        shortcut: What stands beside the convolutions of a residual block: `identity`, `projection`
-            (in the first of them), or None.
-        layers: Their layers, in order.
+        count: Number of merged blocks.
+        container: Parent module, e.g. `backbone.layer3`.
+        shortcut: Shortcut of a residual block: `identity`, `projection` (in the first block), or
+            None.
+        layers: Layers of all merged blocks, in order.
     """
 
     count: int
@@ -64,20 +64,20 @@ class Block(Layer):
 
 @dataclass(frozen=True)
 class Summary:
-    """What a network consists of, and what it does to one image.
+    """Layers and cost of a network for one image.
 
     Attributes:
-        name: Of the network.
+        name: Name of the network.
         size_hw: Rows and columns of the image.
-        output_stride: Pixels of the input for each score.
+        output_stride: Input pixels per output position.
         output_hw: Rows and columns of the scores.
-        num_classes: Classes that are scored.
-        head: As `create_model` calls it.
+        num_classes: Number of classes.
+        head: Name of the head, as in `create_model`.
         upsampling: `bilinear` or `transposed`.
         layers: All layers, at scale 1.
-        blocks: The same, block by block.
-        scales: The sizes at which the network sees the image, and the work at each.
-        parameters: Weights and biases of the network; the scales share them.
+        blocks: The layers grouped into blocks.
+        scales: Sizes and cost at each scale.
+        parameters: Number of weights and biases; all scales share them.
         macs: MACs of all scales and of learned upsampling.
     """
 
@@ -100,16 +100,16 @@ class Summary:
 
 
 def summarise(model: DeepLab, size_hw: tuple[int, int]) -> Summary:
-    """List a network's layers for one input size; nothing is computed and the model stays as it is.
+    """List the layers of a network for one input size, without computing or changing anything.
 
     Args:
         model: Any network of `create_model`.
-        size_hw: Rows and columns of the input, each from 1.
+        size_hw: Rows and columns of the input, each at least 1.
 
     Raises:
         InputError: If the size is not positive.
 
-    Source: MACs are counted as in the published tables: convolutions alone, without biases.
+    Source: MACs are counted as in published tables: convolutions only, without biases.
     """
     if min(size_hw) < 1:
         raise InputError(f"size is {size_hw[0]}x{size_hw[1]}; rows and columns start at 1")
@@ -166,12 +166,12 @@ def _kind(module: nn.Module) -> str:
 
 
 def _blocks(traced: Trace, layers: Iterable[Layer]) -> list[Block]:
-    """Gather layers into blocks, and equal blocks that follow each other into one."""
+    """Group layers into blocks, and merge equal consecutive blocks."""
     ends = {call.path: call for call in traced.calls}
     blocks: list[Block] = []
     for path, group in groupby(layers, key=lambda layer: _block_path(layer.name, traced.modules)):
         members = tuple(group)
-        if members[0].kind == "batch norm":  # of the convolution in front of it
+        if members[0].kind == "batch norm":  # belongs to the convolution before it
             blocks[-1] = _with_norm(blocks[-1], members[0])
             continue
         block = _block(path, members, ends[path])
@@ -183,7 +183,7 @@ def _blocks(traced: Trace, layers: Iterable[Layer]) -> list[Block]:
 
 
 def _block_path(layer: str, modules: dict[str, nn.Module]) -> str:
-    """Find the block that a layer is in: the outermost module below backbone or head that works."""
+    """Return the block of a layer: the outermost module of its part that is no container."""
     parts = layer.split(".")
     for depth in range(2, len(parts)):
         path = ".".join(parts[:depth])
@@ -193,7 +193,7 @@ def _block_path(layer: str, modules: dict[str, nn.Module]) -> str:
 
 
 def _is_container(module: nn.Module) -> bool:
-    """Whether a module merely holds blocks: a list, or a stage of blocks."""
+    """Whether a module only holds blocks: a list, or a stage."""
     if isinstance(module, nn.ModuleList):
         return True
     return isinstance(module, nn.Sequential) and any(list(m.children()) for m in module)
@@ -228,7 +228,7 @@ def _shortcut(block: nn.Module) -> str | None:
 
 
 def _is_repetition(last: Block, block: Block) -> bool:
-    """Whether a residual block repeats the one in front of it."""
+    """Whether a residual block equals the one before it."""
 
     def key(b: Block) -> tuple[Any, ...]:
         each = (b.parameters // b.count, b.macs // b.count)

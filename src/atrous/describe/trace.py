@@ -1,6 +1,6 @@
-"""Run a network without arithmetic and note what each module does.
+"""Run a network on the meta device and record each module's output shape and cost.
 
-The run is on torch's meta device: shapes without values, so that a 2049x2049 input costs no memory.
+The meta device computes shapes without values, so a 2049x2049 input needs no memory.
 """
 
 from __future__ import annotations
@@ -20,16 +20,13 @@ from ..resize import rescale
 
 
 class Reach(NamedTuple):
-    """How far apart neighbouring positions of a map are, and how much of the image each has seen.
-
-    Both in pixels of the network's input; None is the whole image.
-    """
+    """Stride and receptive field of a feature map, in input pixels; None is the whole image."""
 
     stride: int | None = 1
     receptive_field: int | None = 1
 
     def after(self, *, kernel: int, stride: int, dilation: int) -> Reach:
-        """Return the reach behind a convolution or pooling."""
+        """Return the reach after a convolution or pooling."""
         if self.stride is None or self.receptive_field is None:
             return self
         seen = self.receptive_field + (kernel - 1) * dilation * self.stride
@@ -41,14 +38,14 @@ WHOLE_IMAGE = Reach(None, None)
 
 @dataclass(frozen=True)
 class Call:
-    """One run of a module.
+    """One call of a module.
 
     Attributes:
-        path: The module's name inside the network.
+        path: Name of the module in the network.
         module: The module, on the meta device.
-        shape: Of its output, without the batch: channels, rows, columns.
-        reach: Of its output.
-        macs: Multiplications (each with its addition) of a convolution; 0 for all else.
+        shape: Channels, rows and columns of the output.
+        reach: Reach of the output.
+        macs: Multiply-accumulate operations of a convolution; 0 for other modules.
     """
 
     path: str
@@ -60,13 +57,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Scale:
-    """One of the sizes at which the network sees the image.
+    """One scale of a multi-scale network.
 
     Attributes:
-        scale: The factor.
+        scale: Scale factor.
         size_hw: Rows and columns of the rescaled image.
-        scores_hw: Rows and columns of its scores, before they are fused.
-        macs: Multiplications, each with its addition.
+        scores_hw: Rows and columns of the scores at this scale, before fusion.
+        macs: Multiply-accumulate operations.
     """
 
     scale: float
@@ -77,13 +74,13 @@ class Scale:
 
 @dataclass(frozen=True)
 class Trace:
-    """What happened in one forward pass.
+    """Record of one forward pass.
 
     Attributes:
-        calls: Modules at scale 1, in the order in which they ended, and learned upsampling.
-        scales: The work at each scale.
+        calls: Calls at scale 1, in the order in which they returned, and of learned upsampling.
+        scales: Sizes and cost at each scale.
         output_hw: Rows and columns of the fused scores.
-        modules: Every module by name, on the meta device.
+        modules: All modules by name, on the meta device.
     """
 
     calls: list[Call]
@@ -93,7 +90,7 @@ class Trace:
 
 
 def trace(model: DeepLab, size_hw: tuple[int, int]) -> Trace:
-    """Note every module's work at scale 1, and the sum of the work at the other scales."""
+    """Record the module calls at scale 1, and the sizes and total cost at each scale."""
     twin = _meta_copy(model)
     modules: dict[str, nn.Module] = dict(twin.named_modules())
     calls: list[Call] = []
@@ -126,7 +123,7 @@ def _size_hw(maps: Tensor) -> tuple[int, int]:
 
 
 def kernel_of(module: nn.Module) -> int:
-    """Return rows of the kernel of a convolution or pooling, 0 for other modules."""
+    """Return the kernel size of a convolution or pooling, 0 for other modules."""
     if isinstance(module, LearnedUpsampling):
         return module.weight.shape[-1]
     size = cast(int | tuple[int, int], getattr(module, "kernel_size", 0))
@@ -134,7 +131,7 @@ def kernel_of(module: nn.Module) -> int:
 
 
 def dilation_of(module: nn.Module) -> int:
-    """Return the dilation of a convolution; 1 where there is none to speak of."""
+    """Return the dilation of a convolution; 1 for 1x1 kernels and other modules."""
     if isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1):
         return module.dilation[0]
     return 1
@@ -143,7 +140,7 @@ def dilation_of(module: nn.Module) -> int:
 class _Traced(Tensor):
     """A tensor that carries its reach through sums, concatenations and means.
 
-    Convolutions and poolings are known by their modules; `_recorder` sets what is behind them.
+    After convolutions and pooling, `_recorder` sets the reach, since it knows the module.
     """
 
     reach: Reach
@@ -181,13 +178,13 @@ def _joined(parents: list[Reach]) -> Reach:
 
 
 def _meta_copy(model: DeepLab) -> DeepLab:
-    """Copy a network without its weights, ready to be run."""
+    """Copy a network to the meta device, without its weights."""
     memo: dict[int, Any] = {}
     for tensor in chain(model.parameters(), model.buffers()):
         empty = torch.empty_like(tensor, device="meta")
         memo[id(tensor)] = nn.Parameter(empty) if isinstance(tensor, nn.Parameter) else empty
     twin = copy.deepcopy(model, memo).eval()
-    for module in twin.modules():  # hooks are copied too, and belong to whoever set them
+    for module in twin.modules():  # deepcopy also copied the hooks of the caller
         module._forward_hooks.clear()  # pyright: ignore[reportPrivateUsage]
         module._forward_pre_hooks.clear()  # pyright: ignore[reportPrivateUsage]
     return twin
@@ -212,10 +209,10 @@ def _recorder(path: str, calls: list[Call]) -> Callable[..., None]:
 
 
 def _macs(module: nn.Module, x: Tensor, y: Tensor) -> int:
-    """Count the multiplications of convolutions; biases, norms and pools are left out as usual."""
+    """Count the MACs of convolutions; as usual, biases, norms and pooling are not counted."""
     if isinstance(module, nn.Conv2d):
         return y.numel() * module.weight[0].numel()
     if isinstance(module, LearnedUpsampling):
-        # It repeats the last row and column first.
+        # Its input is padded with a copy of the last row and column.
         return (x.shape[-2] + 1) * (x.shape[-1] + 1) * module.weight.numel()
     return 0

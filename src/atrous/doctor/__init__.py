@@ -1,4 +1,4 @@
-"""Says whether a data set on disk will train, and what to do where it will not."""
+"""Check whether a data set on disk can be used for training, and say how to fix it if not."""
 
 from __future__ import annotations
 

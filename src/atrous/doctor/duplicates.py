@@ -1,4 +1,4 @@
-"""Pictures that are nearly the same, found by a hash of their coarse structure."""
+"""Find near-duplicate images with a perceptual hash."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ LOW = 8  # the hash keeps the signs of the 8x8 lowest frequencies
 MOST_DIFFERENT_BITS = 10
 MOST_DIFFERENT_GREY = 6.0
 """Mean difference of two 32x32 thumbnails, of 255. Measured on CamVid: at most 1.5 after halving
-and saving at JPEG quality 60, 2-4 between frames of a standing car, 18 and more between train and
+and saving at JPEG quality 60, 2-4 between frames from a parked car, 18 and more between train and
 val."""
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What is kept of a picture to find its like.
+    """Perceptual hash and thumbnail of an image.
 
     Attributes:
         thumbnail: (32, 32) uint8 grey.
@@ -32,7 +32,7 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two pictures that are nearly the same, by their places in the lists compared."""
+    """Two near-duplicate images, as indices into the two lists that were compared."""
 
     first: int
     second: int
@@ -40,34 +40,34 @@ class Duplicate:
 
 
 def fingerprint(image: NDArray[np.uint8]) -> Fingerprint:
-    """Reduce an (H, W, 3) uint8 picture to its fingerprint."""
+    """Compute the fingerprint of an (H, W, 3) uint8 image."""
     small = Image.fromarray(image).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     thumbnail = np.array(small)
     return Fingerprint(thumbnail, _hash(thumbnail))
 
 
 def find_duplicates(first: list[Fingerprint], second: list[Fingerprint]) -> list[Duplicate]:
-    """Find pictures of one list that are in the other as well, mirrored or not.
+    """Find images of one list that are also in the other, mirrored or not.
 
-    Hashes choose the candidates, thumbnails decide.
+    Pairs with similar hashes are confirmed by comparing their thumbnails.
     """
     if not first or not second:
         return []
-    theirs = np.array([item.bits for item in second], np.uint64)
+    second_bits = np.array([item.bits for item in second], np.uint64)
     found: list[Duplicate] = []
-    for place, item in enumerate(first):
+    for index, item in enumerate(first):
         for is_mirrored in (False, True):
             thumbnail = item.thumbnail[:, ::-1] if is_mirrored else item.thumbnail
             bits = np.uint64(_hash(thumbnail)) if is_mirrored else np.uint64(item.bits)
-            for other in np.flatnonzero(_count_bits(theirs ^ bits) <= MOST_DIFFERENT_BITS):
+            for other in np.flatnonzero(_count_bits(second_bits ^ bits) <= MOST_DIFFERENT_BITS):
                 difference = thumbnail.astype(np.float32) - second[other].thumbnail
                 if np.abs(difference).mean() <= MOST_DIFFERENT_GREY:
-                    found.append(Duplicate(place, int(other), is_mirrored))
+                    found.append(Duplicate(index, int(other), is_mirrored))
     return list({(pair.first, pair.second): pair for pair in reversed(found)}.values())[::-1]
 
 
 def _hash(thumbnail: NDArray[np.uint8]) -> int:
-    """Source: the pHash of Zauner 2010: signs of low DCT frequencies against their median."""
+    """Compare the low DCT frequencies with their median (pHash, Zauner 2010)."""
     low = _COSINES @ thumbnail.astype(np.float64) @ _COSINES.T
     values = low.ravel()
     bits = values > np.median(values[1:])  # [0] is the brightness
@@ -85,5 +85,5 @@ _BITS_OF_A_BYTE = np.array([value.bit_count() for value in range(256)], np.uint8
 
 
 def _count_bits(numbers: NDArray[np.uint64]) -> NDArray[np.int64]:
-    # numpy has bitwise_count from 2.0 on; 1.26 is enough here.
+    # np.bitwise_count needs numpy 2.0; this works with 1.26.
     return _BITS_OF_A_BYTE[numbers.view(np.uint8).reshape(-1, 8)].sum(axis=1, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Reads every pair of a data set once and counts what is there."""
+"""Read every image and label file of a data set once, and collect statistics."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from ..data import (
 from ..errors import AtrousError, DataError, InputError
 from ..labels import LabelSet
 from ..visualize import overlay
-from .duplicates import Duplicate, Fingerprint, find_duplicates, fingerprint
+from .duplicates import Fingerprint, find_duplicates, fingerprint
 
-SHEET_PICTURES = 8
-"""Overlays kept of each split."""
+SHEET_IMAGES = 8
+"""Overlays of each split that the page shows."""
 SHEET_WIDTH_PX = 320
 
 
 @dataclass
 class SplitFacts:
-    """What one split holds.
+    """Statistics of one split.
 
     Attributes:
-        name: Split name.
-        error: Why the split does not open; empty where it does.
-        is_missing: Whether that is because files are not there.
-        missing: Files that were looked for and are not there.
-        names: Every pair of the split.
-        examined: Names of the pairs that were read without fault.
+        name: Name of the split.
+        error: Why the split cannot be opened; empty if it can.
+        is_missing: Whether it cannot be opened because files are missing.
+        missing: The missing files.
+        names: Names of all pairs of the split.
+        examined: Names of the pairs that were read without error.
         faults: Name of a pair -> why it cannot be used.
         pixels: (K,) pixels of each class.
-        images: (K,) images in which each class is.
+        images: (K,) number of images with each class.
         void_pixels: Pixels of the ignored index.
         void_images: Names of images without a known pixel.
         flat_images: Number of images whose known pixels are all of one class.
         sizes_hw: Rows and columns of each examined image.
-        fingerprints: One for each examined image.
-        sheet: Name and overlay of some of them, (h, w, 3) uint8.
+        fingerprints: Fingerprint of each examined image.
+        sheet: Names and overlays of some of the images, (h, w, 3) uint8.
     """
 
     name: str
@@ -70,27 +70,27 @@ class SplitFacts:
 
     @property
     def is_part(self) -> bool:
-        """Whether only some of its pairs were read."""
+        """Whether only a sample of the pairs was read."""
         return len(self.examined) + len(self.faults) < len(self.names)
 
     @property
     def void_share(self) -> float:
-        """Share of all pixels that are of no class; 0 where nothing was read."""
+        """Share of the pixels without a class; 0 if nothing was read."""
         total = int(self.pixels.sum()) + self.void_pixels
         return self.void_pixels / total if total else 0.0
 
 
 @dataclass(frozen=True)
 class Examination:
-    """What a data set holds.
+    """Statistics of a data set.
 
     Attributes:
         dataset: Registered name.
-        root: Its folder.
-        label_set: Classes; None where no split opens.
-        splits: First the one that trains.
-        leaks: Pairs of names, of the first split and of another, whose pictures are nearly the
-            same: (name, other split, other name, whether mirrored).
+        root: Folder of the data set.
+        label_set: Classes; None if no split can be opened.
+        splits: The training split first.
+        leaks: Near-duplicates of training images in other splits: (name, other split, name in the
+            other split, whether mirrored).
     """
 
     dataset: str
@@ -111,13 +111,13 @@ def examine(
     most: int | None = None,
     progress: Progress | None = None,
 ) -> Examination:
-    """Read a data set and count.
+    """Read a data set and collect its statistics.
 
     Args:
         name: Registered name, as in `load_dataset`.
-        root: Its folder.
-        splits: First the one that trains, then those that are scored.
-        most: Pairs to read of each split, evenly spread; all where None.
+        root: Folder of the data set.
+        splits: The training split first, then the splits to evaluate on.
+        most: Number of pairs to read of each split, evenly spread; None reads all.
         progress: Called with (split, pairs done, pairs to read) after each pair.
 
     Raises:
@@ -151,21 +151,21 @@ def examine(
 def _examine_split(dataset: Dataset, most: int | None, progress: Progress | None) -> SplitFacts:
     classes = dataset.label_set.num_classes
     names = tuple(pair.name for pair in dataset.pairs)
-    places = spread(len(dataset), most or len(dataset))
-    shown = {places[i] for i in spread(len(places), SHEET_PICTURES)}
+    indices = spread(len(dataset), most or len(dataset))
+    shown = {indices[i] for i in spread(len(indices), SHEET_IMAGES)}
     facts = SplitFacts(dataset.split, names=names)
     facts.pixels, facts.images = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
-    for done, place in enumerate(places, start=1):
+    for done, index in enumerate(indices, start=1):
         try:
-            sample = dataset[place]
+            sample = dataset[index]
         except (AtrousError, OSError) as error:
-            facts.faults[names[place]] = str(error)
+            facts.faults[names[index]] = str(error)
         else:
             _count(facts, sample, dataset.label_set)
-            if place in shown:
-                facts.sheet.append((sample.name, _picture(sample, dataset.label_set)))
+            if index in shown:
+                facts.sheet.append((sample.name, _small_overlay(sample, dataset.label_set)))
         if progress is not None:
-            progress(dataset.split, done, len(places))
+            progress(dataset.split, done, len(indices))
     return facts
 
 
@@ -184,8 +184,8 @@ def _count(facts: SplitFacts, sample: Sample, label_set: LabelSet) -> None:
     facts.fingerprints.append(fingerprint(sample.image))
 
 
-def _picture(sample: Sample, label_set: LabelSet) -> NDArray[np.uint8]:
-    """Lay the labels over the photo, small enough for a page."""
+def _small_overlay(sample: Sample, label_set: LabelSet) -> NDArray[np.uint8]:
+    """Draw the labels over the image, at the width of the page's thumbnails."""
     step = max(1, sample.image.shape[1] // SHEET_WIDTH_PX)
     image = np.ascontiguousarray(sample.image[::step, ::step])
     labels: NDArray[Any] = np.ascontiguousarray(sample.labels[::step, ::step])
@@ -196,15 +196,11 @@ def _find_leaks(facts: list[SplitFacts]) -> list[tuple[str, str, str, bool]]:
     found: list[tuple[str, str, str, bool]] = []
     for other in facts[1:]:
         for pair in find_duplicates(facts[0].fingerprints, other.fingerprints):
-            found.append(_named(facts[0], other, pair))
+            name, other_name = facts[0].examined[pair.first], other.examined[pair.second]
+            found.append((name, other.name, other_name, pair.is_mirrored))
     return found
 
 
-def _named(train: SplitFacts, other: SplitFacts, pair: Duplicate) -> tuple[str, str, str, bool]:
-    name, other_name = train.examined[pair.first], other.examined[pair.second]
-    return name, other.name, other_name, pair.is_mirrored
-
-
 def spread(length: int, most: int) -> list[int]:
-    """Choose at most `most` places of `length`, evenly spread, the first among them."""
-    return sorted({int(place) for place in np.linspace(0, length - 1, min(most, length))})
+    """Choose at most `most` of `length` indices, evenly spread, the first among them."""
+    return sorted({int(index) for index in np.linspace(0, length - 1, min(most, length))})

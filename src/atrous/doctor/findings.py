@@ -1,4 +1,4 @@
-"""What the counts mean for training, and what to do about it."""
+"""Find problems in the statistics of a data set, and say how to fix them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..labels import LabelSet
 from ..visualize import percent
 from .examination import Examination, SplitFacts
 
-MOST_NAMED = 6  # files or classes in a sentence; the rest is counted
+MOST_NAMED = 6  # files or classes named in a sentence; the rest is counted
 LARGE_VOID_SHARE = 0.3
 RARE_SHARE = 0.001
 LARGE_LEAK = 0.02
-"""Share of the scored images that are in train as well, from which scores mean little."""
+"""Share of the evaluated images that are also in train, above which a finding is a warning."""
 CROP_PX = 321  # DeepLab's training crop
 LARGE_PIXELS = 4_000_000
 FLAT_SHARE = 0.9
 
 
 class Level(Enum):
-    """How bad a finding is."""
+    """Severity of a finding."""
 
     BREAKS = "breaks training"
     WARNING = "lowers scores"
@@ -32,13 +32,13 @@ class Level(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found.
+    """A problem, or a remark.
 
     Attributes:
-        level: How bad it is.
-        text: What is so.
+        level: Severity.
+        text: What was found.
         remedy: What to do about it.
-        details: Single files, with their reasons.
+        details: One line per file concerned.
     """
 
     level: Level
@@ -48,7 +48,7 @@ class Finding:
 
 
 def judge(examination: Examination) -> list[Finding]:
-    """Say what is wrong with a data set, the worst first."""
+    """List the problems of a data set, the most severe first."""
     findings: list[Finding] = []
     for split in examination.splits:
         findings += _of_files(split)
@@ -63,18 +63,16 @@ def judge(examination: Examination) -> list[Finding]:
 
 def _of_files(split: SplitFacts) -> list[Finding]:
     if split.error:
-        text = f"{split.name} does not open: {split.error}."
-        remedy = "Put the files there or take their names off the list; then look again."
+        text = f"{split.name} cannot be opened: {split.error}."
+        remedy = "Add the files, or remove their names from the list; then run doctor again."
         if not split.is_missing:
-            remedy = "Mend what this says; then look again, for there may be more."
+            remedy = "Fix this, then run doctor again: it may find more."
         return [Finding(Level.BREAKS, text, remedy, split.missing)]
     if not split.names:
-        return [
-            Finding(Level.BREAKS, f"{split.name} holds no pair.", "Add images and labels to it.")
-        ]
+        return [Finding(Level.BREAKS, f"{split.name} is empty.", "Add images and labels to it.")]
     if split.faults:
         text = f"{len(split.faults)} pair(s) of {split.name} cannot be used."
-        remedy = "Each line says what is wrong and how to mend it; training stops at the first."
+        remedy = "Each line says what is wrong and how to fix it; training stops at the first."
         lines = tuple(f"{name}: {reason}" for name, reason in split.faults.items())
         return [Finding(Level.BREAKS, text, remedy, lines)]
     return []
@@ -87,34 +85,34 @@ def _of_classes(examination: Examination, label_set: LabelSet) -> list[Finding]:
     if not train.examined:
         return []
     if np.count_nonzero(seen) < 2:
-        what = label_set.names[int(np.argmax(seen))] if seen.any() else "nothing but void"
+        what = label_set.names[int(np.argmax(seen))] if seen.any() else "only void"
         claim = f"The labels of {train.name} hold a single class"
-        remedy = "A network learns nothing from it. Look at the overlays: were masks saved as 0/1?"
+        remedy = "A network cannot learn from it. Look at the overlays: were masks saved as 0/1?"
         return [_as_far_as_read([train], Level.BREAKS, claim, f": {what}.", remedy)]
     for split in (split for split in others if split.examined):
         unknown = np.flatnonzero((split.pixels > 0) & ~seen)
         if unknown.size:
             names = _some([label_set.names[i] for i in unknown])
-            claim = f"{split.name} is scored on classes that {train.name} never shows"
-            remedy = "Such a class has an IoU of 0. Move images with it to the training split."
+            claim = f"{split.name} holds classes that never occur in {train.name}"
+            remedy = "Their IoU will be 0. Move some images with them to the training split."
             findings.append(_as_far_as_read([train], Level.WARNING, claim, f": {names}.", remedy))
     read = [split for split in examination.splits if split.examined]
     absent = np.flatnonzero(sum(split.pixels for split in read) == 0)
     if absent.size:
         names = _some([label_set.names[i] for i in absent])
         claim = f"{absent.size} of {label_set.num_classes} classes never occur"
-        remedy = "Right where the data set has spare numbers; else check the class list's order."
+        remedy = "Fine if the data set has unused numbers; if not, check the order of the classes."
         findings.append(_as_far_as_read(read, Level.NOTE, claim, f": {names}.", remedy))
     share = train.pixels / train.pixels.sum()
     rare = np.flatnonzero(seen & (share < RARE_SHARE))
     if rare.size:
         names = _some([f"{label_set.names[i]} ({_exact(float(share[i]))})" for i in rare])
         claim = f"Rare in {train.name}, below {percent(RARE_SHARE)} of the known pixels"
-        remedy = "Weigh them up with loss.class_weight_power (0.3 to 0.5) in the recipe."
+        remedy = "Raise their weight: loss.class_weight_power (0.3 to 0.5) in the recipe."
         findings.append(_as_far_as_read([train], Level.NOTE, claim, f": {names}.", remedy))
     if train.flat_images > FLAT_SHARE * len(train.examined):
-        claim = f"{train.flat_images} of {len(train.examined)} label maps hold one class only"
-        remedy = "Look at the overlays: masks may have lost their classes when they were saved."
+        claim = f"{train.flat_images} of {len(train.examined)} label maps hold only one class"
+        remedy = "Look at the overlays: classes may have been lost when the masks were saved."
         findings.append(_as_far_as_read([train], Level.WARNING, claim, ".", remedy))
     return findings
 
@@ -125,8 +123,8 @@ def _of_leaks(examination: Examination) -> list[Finding]:
     for split in others:
         shared = sorted(set(train.names) & set(split.names))
         if shared:
-            text = f"{len(shared)} image(s) are in {train.name} and in {split.name} by name."
-            remedy = "Training refuses this; take them off one of the lists."
+            text = f"{len(shared)} name(s) are in both {train.name} and {split.name}."
+            remedy = "Training refuses this; remove them from one of the lists."
             findings.append(Finding(Level.BREAKS, text, remedy, tuple(shared)))
         pairs = [leak for leak in examination.leaks if leak[1] == split.name and leak[0] != leak[2]]
         if pairs:
@@ -137,9 +135,9 @@ def _of_leaks(examination: Examination) -> list[Finding]:
             )
             count = len({other for _, _, other, _ in pairs})
             level = Level.WARNING if count > LARGE_LEAK * len(split.examined) else Level.NOTE
-            text = f"{count} image(s) of {split.name} look nearly like one of {train.name}."
+            text = f"{count} image(s) of {split.name} look almost like an image of {train.name}."
             remedy = (
-                "Scores on them say what was learnt by heart. Look at them; keep the frames of a "
+                "Scores on these images measure memorisation. Look at them; keep all frames of a "
                 "video in one split."
             )
             findings.append(Finding(level, text, remedy, lines))
@@ -150,20 +148,20 @@ def _of_void(split: SplitFacts, dataset: str) -> list[Finding]:
     findings: list[Finding] = []
     if split.examined and len(split.void_images) == len(split.examined):
         claim = f"No pixel of {split.name} has a class"
-        remedy = "Check which number means unknown; labels of test sets are often kept back."
+        remedy = "Check which number means unknown; labels of test sets are often not published."
         return [_as_far_as_read([split], Level.BREAKS, claim, ": all labels are void.", remedy)]
     if split.void_images:
-        text = f"{len(split.void_images)} image(s) of {split.name} hold nothing but void."
-        remedy = "They teach nothing; label them or take them off the list."
+        text = f"{len(split.void_images)} image(s) of {split.name} hold only void."
+        remedy = "Training cannot use them; label them or remove them from the list."
         findings.append(Finding(Level.WARNING, text, remedy, tuple(split.void_images)))
     if split.void_share > LARGE_VOID_SHARE:
         claim = f"{percent(split.void_share)} of {split.name}'s pixels are void"
-        remedy = "Only the rest is learnt and scored. If a class was stored as 255, map it back."
+        remedy = "Void is neither trained nor evaluated. If a class was stored as 255, map it back."
         findings.append(_as_far_as_read([split], Level.WARNING, claim, ".", remedy))
     if dataset.startswith("voc2012") and split.examined and not split.void_pixels:
         claim = f"{split.name} has no void pixel"
-        rest = ", where VOC outlines every object with 255."
-        remedy = "The files were probably converted and 255 became background; take VOC's own."
+        rest = ", but VOC outlines every object with 255."
+        remedy = "A conversion probably made 255 background; use the original files of VOC."
         findings.append(_as_far_as_read([split], Level.WARNING, claim, rest, remedy))
     return findings
 
@@ -173,12 +171,12 @@ def _of_sizes(split: SplitFacts) -> list[Finding]:
     small = [f"{w}x{h}" for h, w in split.sizes_hw if max(h, w) < CROP_PX]
     if small:
         text = f"{len(small)} image(s) of {split.name} are smaller than a crop of {CROP_PX}."
-        remedy = "The rest of the crop is padding; set augment.crop_hw to what the images fill."
+        remedy = "The rest of the crop is padding; set augment.crop_hw to the size of the images."
         findings.append(Finding(Level.NOTE, text, remedy))
     large = sum(h * w > LARGE_PIXELS for h, w in split.sizes_hw)
     if large:
         text = f"{large} image(s) of {split.name} have more than {LARGE_PIXELS / 1e6:g} megapixels."
-        remedy = "Reading them limits the speed of training; store them smaller."
+        remedy = "Reading them limits the speed of training; store smaller copies."
         findings.append(Finding(Level.NOTE, text, remedy))
     return findings
 
@@ -186,7 +184,7 @@ def _of_sizes(split: SplitFacts) -> list[Finding]:
 def _as_far_as_read(
     splits: Sequence[SplitFacts], level: Level, claim: str, rest: str, remedy: str
 ) -> Finding:
-    """Claim what pairs that were not read could refute: where there are any, it is but a note."""
+    """Downgrade the finding to a note when only a sample was read."""
     if not any(split.is_part for split in splits):
         return Finding(level, claim + rest, remedy)
     examined = sum(len(split.examined) for split in splits)

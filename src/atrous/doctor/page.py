@@ -1,4 +1,4 @@
-"""The examination as one HTML file, pictures included."""
+"""Write the findings and statistics as one HTML file, images included."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STYLE = """
 
 
 def write_page(path: Path, examination: Examination, findings: Sequence[Finding]) -> None:
-    """Write the report; it needs no other file and no network.
+    """Write the report as one file; reading it needs no network.
 
     Raises:
         OSError: If the file cannot be written.
@@ -43,18 +43,18 @@ def write_page(path: Path, examination: Examination, findings: Sequence[Finding]
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-    """Say in a sentence whether the data will train."""
+    """Return one sentence: whether the data can be used for training."""
     breaks = sum(finding.level is Level.BREAKS for finding in findings)
     warnings = sum(finding.level is Level.WARNING for finding in findings)
     if breaks:
-        return f"This data will not train: {breaks} thing(s) to mend first."
+        return f"This data will not train: {breaks} problem(s) to fix first."
     if warnings:
-        return f"This data will train; {warnings} thing(s) will lower the scores."
+        return f"This data will train; {warnings} problem(s) will lower the scores."
     return "This data will train."
 
 
 def describe_sizes(split: SplitFacts) -> str:
-    """Write the sizes of a split's images as width x height: one, or smallest to largest."""
+    """Return the sizes of a split's images as width x height: one, or smallest to largest."""
     if not split.sizes_hw:
         return "–"
     sizes = sorted(set(split.sizes_hw), key=lambda size: size[0] * size[1])
@@ -88,7 +88,7 @@ def _splits(splits: Iterable[SplitFacts]) -> str:
     rows = [
         (
             split.name,
-            f"{len(split.names):,}" if not split.error else "does not open",
+            f"{len(split.names):,}" if not split.error else "cannot be opened",
             f"{len(split.examined):,}",
             f"{len(split.faults):,}",
             percent(split.void_share) if split.void_pixels else "0",
@@ -121,9 +121,9 @@ def _classes(label_set: LabelSet, splits: Sequence[SplitFacts]) -> str:
 
 
 def _sheet(split: SplitFacts) -> str:
-    figures = "\n".join(figure(picture, name) for name, picture in split.sheet)
+    figures = "\n".join(figure(image, name) for name, image in split.sheet)
     return (
-        f'<h2>Labels over images of {escape(split.name)}</h2><p class="faint">Outlines must follow '
-        "what is in the picture, and the colours must be those of the classes above.</p>"
+        f'<h2>Labels over images of {escape(split.name)}</h2><p class="faint">Check that outlines '
+        "follow the image content and that the colours are those of the classes above.</p>"
         f'<div class="sheet">{figures}</div>'
     )

@@ -1,4 +1,4 @@
-"""Scores of label maps; numpy alone."""
+"""Metrics of label maps, with numpy only."""
 
 from .bootstrap import Gain, bootstrap_gain, iou_counts
 from .boundary import (

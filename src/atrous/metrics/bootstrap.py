@@ -1,4 +1,4 @@
-"""How sure a difference in mean IoU is: resampling the images that it was measured on."""
+"""Confidence interval of a difference in mean IoU, by resampling the images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import InputError
 from .confusion import Counts, Floats
 
 LEVEL = 0.95
-BLOCK = 100  # resamples drawn at a time; bounds the memory
+BLOCK = 100  # resamples drawn at a time, to bound the memory
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Gain:
         before: Mean IoU before, 0..1.
         after: Mean IoU after.
         low: Lower end of the 95 % interval of `after - before`.
-        high: Its upper end.
-        resamples: How many resamples made the interval.
+        high: Upper end of the interval.
+        resamples: Number of resamples.
     """
 
     before: float
@@ -37,22 +37,22 @@ class Gain:
 
 
 def iou_counts(confusion: Counts) -> Counts:
-    """Reduce (K, K) to what adds up to IoU over images: (2, K) intersections and unions."""
+    """Reduce a (K, K) confusion matrix to (2, K) intersections and unions of the classes."""
     hits = np.diag(confusion)
     return np.stack([hits, confusion.sum(0) + confusion.sum(1) - hits])
 
 
 def bootstrap_gain(before: Counts, after: Counts, *, resamples: int = 1000, seed: int = 0) -> Gain:
-    """Measure a gain in mean IoU and how far chance in the choice of images could move it.
+    """Measure a gain in mean IoU with its 95 % interval (percentile bootstrap).
 
-    Each resample draws as many images as there are, with replacement, the same for before and
-    after; the interval holds the middle 95 % of the gains (the percentile bootstrap).
+    Each resample draws N of the N images with replacement, the same ones for before and after. The
+    interval is the middle 95 % of the gains.
 
     Args:
-        before: (N, 2, K), for each image what `iou_counts` gives.
+        before: (N, 2, K): `iou_counts` of each image.
         after: (N, 2, K) of the same images.
-        resamples: How many draws.
-        seed: Of the draws.
+        resamples: Number of resamples.
+        seed: Seed of the resampling.
 
     Raises:
         InputError: If the two differ in shape, or there is no image or draw.
@@ -85,7 +85,7 @@ def bootstrap_gain(before: Counts, after: Counts, *, resamples: int = 1000, seed
 
 
 def _mious(times: Counts, counts: Counts) -> Floats:
-    """Give mean IoU of each resample, (R,), from how often it holds each image, (R, N)."""
+    """Return the mean IoU of each resample, (R,); `times` counts its images, (R, N)."""
     hits, unions = (times @ counts[:, part] for part in (0, 1))  # (R, K)
     iou = np.divide(hits, unions, out=np.zeros(hits.shape), where=unions > 0)
     return iou.sum(1) / np.maximum((unions > 0).sum(1), 1)

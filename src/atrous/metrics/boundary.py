@@ -1,4 +1,4 @@
-"""Scores near the boundaries of objects: the trimap's bands, and boundary IoU."""
+"""Metrics near object boundaries: IoU in trimap bands, and boundary IoU."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 
 from .confusion import Counts, confusion_matrix
 
-# Widths of the paper's Figure 10, in pixels to each side of a boundary.
+# Band widths of Figure 10 of the paper, in pixels to each side of a boundary.
 TRIMAP_BANDS_PX = (1, 2, 3, 4, 5, 7, 10, 15, 20, 25, 30, 35, 40)
-# Of the image's diagonal: how deep a boundary is (Cheng et al. 2021).
+# Depth of a boundary, as a share of the image diagonal (Cheng et al. 2021).
 BOUNDARY_SHARE = 0.02
 
 
 def distance_to_boundary(labels: NDArray[Any], *, farthest_px: int) -> NDArray[np.float32]:
-    """Measure how far each pixel lies from the nearest boundary between labels.
+    """Measure the distance of each pixel from the nearest boundary between labels.
 
-    Boundary pixels are those with a neighbour of another label above, below, left or right; the
-    unknown label counts as a label, since data sets mark boundaries with it.
+    A boundary pixel has another label than one of its four neighbours. The unknown label counts as
+    a label, because data sets mark boundaries with it.
 
     Args:
         labels: (H, W) integers.
-        farthest_px: Distances beyond are given as infinite.
+        farthest_px: Larger distances are returned as infinity.
 
     Returns:
         (H, W) float32 Euclidean distances in pixels, 0 on boundary pixels.
@@ -34,7 +34,7 @@ def distance_to_boundary(labels: NDArray[Any], *, farthest_px: int) -> NDArray[n
         is_boundary[one] |= differs
         is_boundary[other] |= differs
     far = farthest_px + 1
-    rows = np.where(is_boundary, 0, far).astype(np.int32)  # to the nearest in the same column
+    rows = np.where(is_boundary, 0, far).astype(np.int32)  # distance in the same column
     for y in range(1, len(rows)):
         np.minimum(rows[y], rows[y - 1] + 1, out=rows[y])
     for y in range(len(rows) - 2, -1, -1):
@@ -57,18 +57,18 @@ def trimap_confusions(
 ) -> Counts:
     """Count true against predicted classes in bands around the true boundaries.
 
-    The band of r pixels holds what lies less than r from a boundary pixel (the boundary pixels of
-    both sides belong to every band).
+    The band of width r holds the pixels less than r from a boundary pixel; every band includes the
+    boundary pixels of both sides.
 
     Args:
         truth: (H, W) integer labels.
         predicted: (H, W) integer labels.
         num_classes: Classes, background included.
-        ignore_index: True label of pixels that do not count.
-        bands_px: Widths, rising.
+        ignore_index: True label of pixels that are not counted.
+        bands_px: Widths, in increasing order.
 
     Returns:
-        (B, K, K) int64, a confusion matrix a band.
+        (B, K, K) int64, one confusion matrix per band.
 
     Source: DeepLab v2's Figure 10, after Krähenbühl & Koltun 2011.
     """
@@ -93,17 +93,17 @@ def boundary_counts(
     num_classes: int,
     ignore_index: int | None = 255,
 ) -> Counts:
-    """Count the pixels whose sum over a data set gives boundary IoU.
+    """Count the intersections and unions of boundaries, from which boundary IoU is computed.
 
-    The boundary of a mask is what of it lies within d pixels of its contour (in rows and columns
-    alike, the image's edge included), d 2 % of the diagonal. Pixels of unknown truth belong to no
-    mask.
+    The boundary of a mask is the part within d pixels of its contour or of the image's edge (the
+    larger of row and column distance); d is 2 % of the image diagonal. Pixels with unknown truth
+    belong to no mask.
 
     Args:
         truth: (H, W) integer labels.
         predicted: (H, W) integer labels.
         num_classes: Classes, background included.
-        ignore_index: True label of pixels that do not count.
+        ignore_index: True label of pixels that are not counted.
 
     Returns:
         (2, K) int64: intersections and unions of the true and the predicted boundary.
@@ -111,20 +111,20 @@ def boundary_counts(
     Source: Cheng et al. 2021, "Boundary IoU".
     """
     depth = max(1, round(BOUNDARY_SHARE * float(np.hypot(*truth.shape))))
-    nothing = num_classes
-    known = np.ones(truth.shape, bool) if ignore_index is None else truth != ignore_index
-    ours = np.where(known, truth, nothing).astype(np.int64)
-    theirs = np.where(known, predicted, nothing).astype(np.int64)
-    ours[_is_inside(ours, depth)] = nothing
-    theirs[_is_inside(theirs, depth)] = nothing
-    both = np.bincount(ours[ours == theirs], minlength=num_classes + 1)
-    either = np.bincount(ours.ravel(), minlength=num_classes + 1)
-    either += np.bincount(theirs.ravel(), minlength=num_classes + 1) - both
-    return np.stack([both, either])[:, :num_classes].astype(np.int64)
+    outside = num_classes  # label of pixels that belong to no boundary
+    is_known = np.ones(truth.shape, bool) if ignore_index is None else truth != ignore_index
+    true_edges = np.where(is_known, truth, outside).astype(np.int64)
+    edges = np.where(is_known, predicted, outside).astype(np.int64)
+    true_edges[_is_inside(true_edges, depth)] = outside
+    edges[_is_inside(edges, depth)] = outside
+    intersections = np.bincount(edges[edges == true_edges], minlength=num_classes + 1)
+    unions = np.bincount(edges.ravel(), minlength=num_classes + 1)
+    unions += np.bincount(true_edges.ravel(), minlength=num_classes + 1) - intersections
+    return np.stack([intersections, unions])[:, :num_classes].astype(np.int64)
 
 
 def _is_inside(labels: NDArray[np.int64], depth: int) -> NDArray[np.bool_]:
-    """Say where a square of 2 depth + 1 pixels lies in the image and holds one label alone."""
+    """Whether the square of 2 depth + 1 pixels around a pixel is in the image and of one label."""
     inside = np.zeros(labels.shape, bool)
     size = 2 * depth + 1
     if min(labels.shape) < size:
@@ -137,7 +137,7 @@ def _is_inside(labels: NDArray[np.int64], depth: int) -> NDArray[np.bool_]:
 
 
 def _slide(values: NDArray[np.int64], size: int, axis: int, pick: np.ufunc) -> NDArray[np.int64]:
-    """Least or largest value of each window, doubling its width as long as it fits."""
+    """Minimum or maximum of each window of `size`, by doubling the width step by step."""
     values, width = np.moveaxis(values, axis, 0), 1
     while width < size:
         step = min(width, size - width)

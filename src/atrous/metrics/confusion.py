@@ -1,4 +1,4 @@
-"""Counts of true against predicted classes, and the scores that follow from them."""
+"""The confusion matrix, and the metrics computed from it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def confusion_matrix(
         truth: Integer labels of any shape.
         predicted: Integer labels of the same shape.
         num_classes: Classes, background included.
-        ignore_index: True label of pixels that do not count.
+        ignore_index: True label of pixels that are not counted.
 
     Returns:
         (K, K) int64.
@@ -51,29 +51,29 @@ def confusion_matrix(
 
 
 def per_class_iou(confusion: Counts) -> Floats:
-    """Give each class's intersection over union, (K,); NaN where neither map has the class."""
+    """Intersection over union of each class, (K,); NaN if neither map has the class."""
     hits = np.diag(confusion)
     return _divide(hits, confusion.sum(0) + confusion.sum(1) - hits)
 
 
 def miou(confusion: Counts) -> float:
-    """Mean of `per_class_iou` over the classes that occur; NaN where none does."""
+    """Mean of `per_class_iou` over the classes that occur; NaN if none does."""
     return _mean(per_class_iou(confusion))
 
 
 def pixel_accuracy(confusion: Counts) -> float:
-    """Share of counted pixels with the right class."""
+    """Share of the counted pixels with the right class."""
     return float(_divide(np.diag(confusion).sum(), confusion.sum()))
 
 
 def frequency_weighted_iou(confusion: Counts) -> float:
-    """IoU of each class weighted by its share of the truth."""
+    """Mean IoU, with each class weighted by its share of the true pixels."""
     weighted = np.nan_to_num(per_class_iou(confusion)) * confusion.sum(1)
     return float(_divide(weighted.sum(), confusion.sum()))
 
 
 def class_accuracy(confusion: Counts) -> float:
-    """Mean over the classes in the truth of the share of their pixels found."""
+    """Mean recall over the classes in the truth."""
     return _mean(_divide(np.diag(confusion), confusion.sum(1)))
 
 

@@ -1,4 +1,4 @@
-"""What a training run did, on one page."""
+"""Report a training run on one HTML page."""
 
 from .page import write_report
 from .record import RunRecord, read_record

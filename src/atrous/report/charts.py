@@ -1,4 +1,4 @@
-"""Curves as SVG, drawn by hand: a page that needs no script and no plotting library."""
+"""Line charts as SVG, without a script or a plotting library."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def line_chart(title: str, points: Sequence[Point], *, is_marked: bool = False) 
     """Draw a curve over iterations.
 
     Args:
-        title: Plain text above it.
+        title: Plain text above the chart.
         points: (iteration, value) in order; values that are not finite are left out.
-        is_marked: Whether each point gets a dot that tells its value under the mouse.
+        is_marked: Whether each point gets a dot with a tooltip.
     """
     known = [(x, y) for x, y in points if math.isfinite(y)]
     if not known:
@@ -50,7 +50,7 @@ def line_chart(title: str, points: Sequence[Point], *, is_marked: bool = False) 
 
 
 def ticks(low: float, high: float, *, most: int = 5) -> list[float]:
-    """Give round numbers that enclose a range, `most` + 1 of them or fewer."""
+    """Return at most `most` + 1 round numbers that enclose a range."""
     if high <= low:
         spread = abs(low) / 2 or 1.0
         low, high = low - spread, high + spread
@@ -62,7 +62,7 @@ def ticks(low: float, high: float, *, most: int = 5) -> list[float]:
 
 
 def number(value: float) -> str:
-    """Write a value as briefly as it stays readable."""
+    """Format a value with few digits."""
     if value == 0:
         return "0"
     if abs(value) < 1e-3:
@@ -72,7 +72,7 @@ def number(value: float) -> str:
 
 
 class _Scale:
-    """From iterations and values to the picture's coordinates."""
+    """Maps iterations and values to the coordinates of the chart."""
 
     def __init__(self, x_ticks: Sequence[float], y_ticks: Sequence[float]) -> None:
         self.x_ends = x_ticks[0], x_ticks[-1]

@@ -1,4 +1,4 @@
-"""The report of a run as one HTML file."""
+"""Write the report of a run as one HTML file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from ..predict import Segmenter
 from ..visualize import percent
 from . import charts
 from .charts import line_chart
-from .pictures import Labelled, best_and_worst
+from .images import ScoredImage, best_and_worst
 from .record import RunRecord, read_record
 
-MOST_PICTURES = 120  # looked at to find the best and the worst
+MOST_IMAGES = 120  # examined to find the best and the worst
 MOST_CLASSES = 40  # in the confusion matrix
 MOST_MISTAKES = 8
 
@@ -47,18 +47,18 @@ def write_report(
     data_root: str | PathLike[str] | None = None,
     device: str = "cpu",
 ) -> Path:
-    """Write FOLDER/report.html: what a run did, and where its network is right and wrong.
+    """Write FOLDER/report.html: curves, scores per class, mistakes, and the best and worst images.
 
-    Everything comes from the run's folder; the pictures need its data set too, and running the
-    final weights over at most 120 pictures of the val split.
+    The best and worst images need the data set: the final weights run on at most 120 images of the
+    val split. Everything else is read from the folder.
 
     Args:
-        folder: Of a run of `train`, finished or not.
-        data_root: Folder of the data set that is scored, where it has moved since.
-        device: Runs the network.
+        folder: Folder of a training run, finished or not.
+        data_root: Folder of the evaluated data set, if it has moved since the run.
+        device: Device for the network.
 
     Returns:
-        The file.
+        Path of the report.
 
     Raises:
         FileNotFoundError: If the folder holds no run, or the data set is not where it was.
@@ -69,14 +69,14 @@ def write_report(
     body = [f'<p class="faint">{escape(summarise(record))}</p>', _curves(record)]
     if record.evaluation:
         body += [_classes(record), _confusion(record)]
-    body += [_pictures(record, data_root, device), _facts(record)]
+    body += [_images(record, data_root, device), _facts(record)]
     path = record.folder / "report.html"
     write_html(path, f"Training of {record.name}", [part for part in body if part], style=_STYLE)
     return path
 
 
 def summarise(record: RunRecord) -> str:
-    """Say in a line how long a run was and how well it ended."""
+    """Return the length and the scores of a run in one line."""
     steps = record.steps[-1]["iteration"] if record.steps else 0
     total = record.table.get("optimizer", {}).get("iterations", steps)
     hours = record.seconds / 3600
@@ -85,11 +85,11 @@ def summarise(record: RunRecord) -> str:
     if record.scores:
         last = record.scores[-1]
         best = max(record.scores, key=lambda line: line["miou"])
-        text += f"; mean IoU {last['miou']:.3f} in the end"
+        text += f"; mean IoU {last['miou']:.3f} at the end"
         if best is not last:
             text += f", {best['miou']:.3f} at best (iteration {best['iteration']:,})"
     if record.evaluation:
-        text += f", on the {record.evaluation['images']:,} pictures of "
+        text += f", on the {record.evaluation['images']:,} images of "
         text += record.evaluation["dataset"]
     return text + "."
 
@@ -105,7 +105,7 @@ def _curves(record: RunRecord) -> str:
             [(s["iteration"], s["learning_rate"]) for s in record.steps if "learning_rate" in s],
         ),
         line_chart(
-            "Seconds an iteration",
+            "Seconds per iteration",
             [
                 (s["iteration"], s["seconds_per_iteration"])
                 for s in record.steps
@@ -154,7 +154,7 @@ def _confusion(record: RunRecord) -> str:
         for i in kept
         if counts[i].sum()
     ]
-    head = ["truth, and what became of it in %", *(str(i) for i in kept)]
+    head = ["true class (rows), predicted class in %", *(str(i) for i in kept)]
     left_out = len(names) - len(kept)
     note = f'<p class="faint">The {left_out} rarest classes are left out.</p>' if left_out else ""
     return (
@@ -177,14 +177,14 @@ def _mistakes(shares: NDArray[np.float64], names: Sequence[str]) -> str:
     places = np.argsort(-wrong, axis=None)[:MOST_MISTAKES]
     pairs = [divmod(int(place), len(names)) for place in places]
     lines = [
-        f"<li>{percent(wrong[i, j])} of {escape(names[i])} is taken for {escape(names[j])}</li>"
+        f"<li>{percent(wrong[i, j])} of {escape(names[i])} is predicted as {escape(names[j])}</li>"
         for i, j in pairs
         if wrong[i, j] >= 0.01
     ]
-    return f"<p>The largest mistakes:</p><ul>{''.join(lines)}</ul>" if lines else ""
+    return f"<p>The most frequent mistakes:</p><ul>{''.join(lines)}</ul>" if lines else ""
 
 
-def _pictures(record: RunRecord, data_root: str | PathLike[str] | None, device: str) -> str:
+def _images(record: RunRecord, data_root: str | PathLike[str] | None, device: str) -> str:
     if record.weights is None or not record.recipe:
         return ""
     data = record.table["data"]
@@ -193,12 +193,12 @@ def _pictures(record: RunRecord, data_root: str | PathLike[str] | None, device: 
     dataset = load_dataset(name, root, split=data["val_split"])
     scales = record.input_scales
     segmenter = Segmenter(record.weights, device=device, scales=tuple(scales))
-    best, worst, seen = best_and_worst(segmenter, dataset, most=MOST_PICTURES)
-    of = f"of {seen:,}" if seen == len(dataset) else f"of {seen:,} looked at"
+    best, worst, seen = best_and_worst(segmenter, dataset, most=MOST_IMAGES)
+    of = f"of {seen:,}" if seen == len(dataset) else f"of {seen:,} examined"
     return (
-        f"<h2>Worst pictures {of}</h2>"
-        '<p class="faint">Photo, true labels, predicted labels.</p>'
-        f"{_legend(dataset.label_set)}{_strips(worst)}<h2>Best pictures {of}</h2>{_strips(best)}"
+        f"<h2>Worst images {of}</h2>"
+        '<p class="faint">Image, true labels, predicted labels.</p>'
+        f"{_legend(dataset.label_set)}{_strips(worst)}<h2>Best images {of}</h2>{_strips(best)}"
     )
 
 
@@ -210,8 +210,8 @@ def _legend(label_set: LabelSet) -> str:
     return f'<p class="legend">{" ".join(labels)}</p>'
 
 
-def _strips(pictures: Sequence[Labelled]) -> str:
-    figures = [figure(p.panels, f"{p.name}: mean IoU {p.miou:.3f}") for p in pictures]
+def _strips(images: Sequence[ScoredImage]) -> str:
+    figures = [figure(i.panels, f"{i.name}: mean IoU {i.miou:.3f}") for i in images]
     return f'<div class="wide">{"".join(figures)}</div>'
 
 

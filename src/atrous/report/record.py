@@ -1,4 +1,4 @@
-"""What a run's folder holds, read back."""
+"""Read the folder of a training run."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ LOG, RECIPE, EVALUATION, ENVIRONMENT = (
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as its folder tells it; what an unfinished run has not written yet is empty.
+    """The files of a run; those that an unfinished run has not written yet are empty.
 
     Attributes:
-        folder: Of the run.
+        folder: Folder of the run.
         steps: Log lines of steps: iteration, loss, learning_rate, seconds_per_iteration.
         scores: Log lines of evaluations: iteration, miou, iou …
-        recipe: The recipe's file as it was run.
+        recipe: Text of the recipe.
         evaluation: The last evaluation, as `Report.to_json` writes it.
         environment: Name -> value: versions, device.
-        weights: The file of final weights, if it is there.
-        entry: Its entry.
+        weights: File of the final weights, if it exists.
+        entry: Entry of the weights.
     """
 
     folder: Path
@@ -46,12 +46,12 @@ class RunRecord:
 
     @property
     def table(self) -> dict[str, Any]:
-        """The recipe's tables."""
+        """The recipe as nested dictionaries."""
         return tomllib.loads(self.recipe)
 
     @property
     def name(self) -> str:
-        """Of the run's weights; the folder's name where the recipe is not there."""
+        """Name of the weights; the name of the folder if there is no recipe."""
         return str(self.table.get("name", self.folder.name))
 
     @property
@@ -61,7 +61,7 @@ class RunRecord:
 
     @property
     def seconds(self) -> float:
-        """Time spent in the steps that the log tells of."""
+        """Time spent in the logged steps."""
         total, before = 0.0, 0
         for step in self.steps:
             total += step.get("seconds_per_iteration", 0.0) * (step["iteration"] - before)
@@ -70,10 +70,10 @@ class RunRecord:
 
 
 def read_record(folder: Path) -> RunRecord:
-    """Read a run's folder.
+    """Read the folder of a run.
 
     Raises:
-        FileNotFoundError: If it holds no log.
+        FileNotFoundError: If the folder holds no log.
         InputError: If the log cannot be read.
     """
     log = folder / LOG
@@ -104,8 +104,8 @@ def _read_log(path: Path) -> list[dict[str, Any]]:
         try:
             entries.append(json.loads(line))
         except json.JSONDecodeError as error:
-            if number < len(lines):  # the last one may be cut short by a kill
-                raise InputError(f"{path}, line {number} is no JSON: {error}") from error
+            if number < len(lines):  # a kill can cut the last line short
+                raise InputError(f"{path}, line {number} is not JSON: {error}") from error
     return entries
 
 

@@ -1,4 +1,4 @@
-"""Class scores that any program saved, read as probabilities."""
+"""Read class scores saved by any program as probabilities."""
 
 from .files import SUFFIXES as SUFFIXES
 from .files import read_scores as read_scores

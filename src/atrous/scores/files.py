@@ -1,4 +1,4 @@
-"""Score files of any program: what is in them, and of which kind."""
+"""Read score files: .npy and .npz files of probabilities, logits, energies or activation maps."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .probabilities import Scores
 
 SUFFIXES = frozenset((".npy", ".npz"))
 
-# Class activation maps are saved at two sizes; the first has the photo's.
+# Class activation maps are saved at two sizes; `high_res` has the size of the image.
 MAP_NAMES = ("high_res", "cam")
-# What zip files and numpy's headers raise on damaged bytes, beside ValueError.
+# Errors that zipfile and numpy raise for damaged bytes, besides ValueError.
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -53,29 +53,30 @@ def read_scores(
 ) -> Scores:
     """Read saved class scores as probabilities.
 
-    Understood are .npy and .npz files with
-      * one array (K, H, W), float16, float32, float64, or uint8 for 0 to 1 in 255 steps; in an .npz
-        file of several arrays the one called `probabilities`;
+    Supported are .npy and .npz files with
+      * one array (K, H, W) of float16, float32, float64, or uint8 (0 to 1 in 255 steps); in an .npz
+        file with several arrays, the one named `probabilities`;
       * `unary` and `step`, as `atrous segment --probabilities` writes: p = exp(-step * unary);
-      * class activation maps of weakly supervised training: `keys` with `high_res` or `cam`, or one
-        (H, W) map a class number. Class c of such a file has the label c + 1, and 0 is the
-        background. With a background and `size_hw`, an empty dictionary is a photo of no class.
+      * class activation maps from weakly supervised training: `keys` with `high_res` or `cam`, or
+        one (H, W) map per class number. Class c of such a file has the label c + 1; 0 is the
+        background. With a background and `size_hw`, an empty dictionary is an image without
+        classes.
 
-    A pickled dictionary is read without running what it asks for; torch's tensors in it count as
-    arrays.
+    A pickled dictionary is read without running the functions that it names. torch tensors in it
+    count as arrays.
 
     Args:
         path: The file.
         size_hw: Rows and columns that the scores must have.
-        logits: Whether softmax is to be taken.
-        background: The file holds foreground alone: class 0 with this score is put in front, and
-            each pixel scaled to a sum of 1.
-        background_power: The same with the score (1 - highest foreground score) to this power.
+        logits: Whether the scores are logits, to be passed through softmax.
+        background: The file holds foreground scores only: add class 0 with this score in front, and
+            scale each pixel to a sum of 1.
+        background_power: The same, with the score (1 - highest foreground score) to this power.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        DataError: If the file is damaged, asks to run code, holds something else or scores of
-            another size, or values that are no probabilities.
+        FileNotFoundError: If the file does not exist.
+        DataError: If the file is damaged or asks to run code, or if it holds no scores, scores of
+            another size, or values that are not probabilities.
     """
     path = Path(path)
     try:
@@ -122,7 +123,7 @@ def _load(path: Path) -> Any:
             }
     except (*_DAMAGE, OSError) as error:
         if isinstance(error, OSError) and error.filename is not None:
-            raise  # it cannot be opened; what is found inside names no file
+            raise  # the file cannot be opened; errors about its content carry no file name
         raise DataError(f"damaged or cut short: {error}") from error
 
 
@@ -132,7 +133,7 @@ def _load_npy(file: IO[bytes], size: int) -> Any:
     shape, _, dtype = read_header(file)
     if dtype.hasobject:
         return read_pickled(cast("Any", file), size)
-    # numpy takes True for 1 and -1 for "all there is".
+    # numpy reads True as 1 and -1 as "the rest".
     if any(isinstance(n, bool) or n < 0 for n in shape) or math.prod(shape) * dtype.itemsize > size:
         raise DataError(f"damaged or cut short: {size} bytes for an array of shape {shape}")
     file.seek(0)
@@ -140,34 +141,34 @@ def _load_npy(file: IO[bytes], size: int) -> Any:
 
 
 def _find(content: Any) -> tuple[NDArray[Any], list[int] | None, float | None]:
-    """Find values, classes of a foreground (or None), and the step of a unary (or None)."""
+    """Return the values, the foreground's classes (or None) and the step of a unary (or None)."""
     if isinstance(content, np.ndarray):
         return content, None, None
     if not isinstance(content, Mapping) or not content:
         raise DataError(f"holds {type(content).__name__}; save an array or a dict of arrays")
-    held = cast("Mapping[Any, Any]", content)
-    if "unary" in held:
-        return _array(held, "unary"), None, _step(held.get("step", 1))
+    entries = cast("Mapping[Any, Any]", content)
+    if "unary" in entries:
+        return _array(entries, "unary"), None, _check_step(entries.get("step", 1))
     for name in MAP_NAMES:
-        if name in held and "keys" in held:
-            maps = _array(held, name)
-            return maps, _classes(held["keys"], len(maps)), None
-    if "probabilities" in held:
-        return _array(held, "probabilities"), None, None
-    if all(isinstance(key, int) or str(key).isdecimal() for key in held):
-        maps = [_array(held, key) for key in held]
+        if name in entries and "keys" in entries:
+            maps = _array(entries, name)
+            return maps, _check_classes(entries["keys"], len(maps)), None
+    if "probabilities" in entries:
+        return _array(entries, "probabilities"), None, None
+    if all(isinstance(key, int) or str(key).isdecimal() for key in entries):
+        maps = [_array(entries, key) for key in entries]
         if len({m.shape for m in maps}) != 1:
-            raise DataError("the maps of its classes differ in size")
-        return np.stack(maps), _classes([int(key) for key in held], len(maps)), None
-    if len(held) == 1:
-        return _array(held, next(iter(held))), None, None
+            raise DataError("the maps of the classes differ in size")
+        return np.stack(maps), _check_classes([int(key) for key in entries], len(maps)), None
+    if len(entries) == 1:
+        return _array(entries, next(iter(entries))), None, None
     raise DataError(
-        f"holds {', '.join(map(repr, held))}; name the scores `probabilities`, or save one array"
+        f"holds {', '.join(map(repr, entries))}; name the scores `probabilities`, or save one array"
     )
 
 
-def _array(held: Mapping[Any, Any], name: Any) -> NDArray[Any]:
-    value = held[name]
+def _array(entries: Mapping[Any, Any], name: Any) -> NDArray[Any]:
+    value = entries[name]
     if not isinstance(value, np.ndarray):
         raise DataError(f"{name!r} is {type(value).__name__}; save it as an array")
     if not value.ndim or value.dtype.kind not in NUMBERS:
@@ -176,31 +177,31 @@ def _array(held: Mapping[Any, Any], name: Any) -> NDArray[Any]:
     return value
 
 
-def _step(value: Any) -> float:
-    """Check the step of a unary; float32 must hold it."""
+def _check_step(value: Any) -> float:
+    """Check the step of a unary; it must fit in float32."""
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise DataError(f"step is {type(value).__name__}; save one finite positive number")
     limits = np.finfo(np.float32)
-    if not float(limits.tiny) <= value <= float(limits.max):  # float(): 10**400 is compared as well
+    if not float(limits.tiny) <= value <= float(limits.max):  # float(), to compare 10**400 too
         raise DataError(f"step is {value}; save one finite positive number")
     return float(value)
 
 
 def _is_flat(value: Any, *kinds: type) -> bool:
-    """Say whether this is a list without lists in it: nested ones can grow without end."""
+    """Whether `value` is a list of these kinds only: nested lists can be exponentially long."""
     return isinstance(value, (list, tuple)) and all(isinstance(item, kinds) for item in value)
 
 
-def _classes(keys: Any, count: int) -> list[int]:
-    """Check that the numbers of foreground classes are whole, different and as many as maps."""
+def _check_classes(keys: Any, count: int) -> list[int]:
+    """Check that each map has a class number of its own."""
     if not isinstance(keys, np.ndarray) and not _is_flat(keys, int, float):
         raise DataError(f"'keys' is {type(keys).__name__}; save an array or list of whole numbers")
     numbers = np.asarray(keys)
     if numbers.size == 0:
         numbers = np.zeros(numbers.shape, int)
-    if numbers.shape != (count,):  # not printed: a shape can claim any length beside a 0
+    if numbers.shape != (count,):  # print the shape only: (2**40, 0) is an array of 0 bytes
         raise DataError(
             f"keys have shape {numbers.shape} for {count} maps; give each map one class"
         )
@@ -215,7 +216,7 @@ def _classes(keys: Any, count: int) -> list[int]:
 
 
 def _check_shape(values: NDArray[Any], size_hw: tuple[int, int] | None) -> NDArray[Any]:
-    """Refuse what is not (K, H, W), or (1, K, H, W), of the photo's size."""
+    """Check that scores are (K, H, W), or (1, K, H, W), of the image's size."""
     if values.ndim == 4 and len(values) == 1:
         values = values[0]
     if values.ndim != 3 or 0 in values.shape[1:]:
@@ -228,8 +229,8 @@ def _check_shape(values: NDArray[Any], size_hw: tuple[int, int] | None) -> NDArr
         )
     height, width = values.shape[1:]
     raise DataError(
-        f"scores are {height}x{width} but the photo is {size_hw[0]}x{size_hw[1]}; resize scores to "
-        "their photo as their network does, before the softmax, and save those"
+        f"scores are {height}x{width} but the image is {size_hw[0]}x{size_hw[1]}; resize the "
+        "scores to the image as their network does, before the softmax, and save those"
     )
 
 

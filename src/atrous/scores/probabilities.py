@@ -1,4 +1,4 @@
-"""From scores of every kind to what the dense CRF starts from: probabilities that sum to 1."""
+"""Convert logits, energies, activation maps and labels to probabilities that sum to 1."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ..errors import DataError
 
 Probabilities = NDArray[np.float32]
 
-SUM_TOLERANCE = 0.02  # float16 and rounded text keep well within it
+SUM_TOLERANCE = 0.02  # well above the rounding errors of float16 and of text
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Probabilities of the classes that a file holds.
+    """Class probabilities read from a file.
 
     Attributes:
         probabilities: (K, H, W) float32; each pixel sums to 1 as exactly as in the file.
-        labels: The label of each of the K classes.
-        names: The name of each class, where the file has names.
+        labels: Label of each of the K classes.
+        names: Name of each class, if the file has names.
     """
 
     probabilities: Probabilities = field(repr=False)
@@ -58,9 +58,9 @@ def from_probabilities(values: NDArray[Any]) -> Probabilities:
     """Check probabilities, float or uint8 (0-255).
 
     Raises:
-        DataError: If they are negative, or a pixel's sum is far from 1.
+        DataError: If one is negative, or the sum of a pixel is not near 1.
     """
-    # Rounding down costs a class up to a step of 1/255.
+    # Rounding down lowers each class by up to 1/255.
     tolerance = SUM_TOLERANCE + (len(values) / 255 if values.dtype == np.uint8 else 0)
     probabilities = _to_float(values)
     total = probabilities.sum(axis=0)
@@ -68,7 +68,7 @@ def from_probabilities(values: NDArray[Any]) -> Probabilities:
     # A comparison with NaN is false.
     if not (least >= 0 and lowest >= 1 - tolerance and highest <= 1 + tolerance):
         raise DataError(
-            f"these are no probabilities: the lowest is {least:.4g}, and pixels sum to "
+            f"these are not probabilities: the lowest is {least:.4g}, and pixels sum to "
             f"{lowest:.4g}-{highest:.4g} instead of 1; read logits with logits=True (--logits), "
             "foreground scores with background=… (--background, --background-power)"
         )
@@ -78,18 +78,18 @@ def from_probabilities(values: NDArray[Any]) -> Probabilities:
 def with_background(
     foreground: NDArray[Any], *, background: float | None, background_power: float | None
 ) -> Probabilities:
-    """Put a background in front of foreground scores, and scale each pixel to a sum of 1.
+    """Add the background as class 0 and scale each pixel to a sum of 1.
 
     Args:
         foreground: (K, H, W), not negative; float, or uint8 (0-255). K may be 0.
         background: Score of the background in every pixel.
-        background_power: Its score is (1 - highest foreground score) to this power.
+        background_power: Power p of the background's score, (1 - highest foreground score)^p.
 
     Returns:
         (K + 1, H, W) float32.
 
     Raises:
-        DataError: If a score is negative or not finite, or above 1 where the power is taken.
+        DataError: If a score is negative or not finite, or above 1 with `background_power`.
     """
     check_background(background, background_power)
     scores = np.empty((len(foreground) + 1, *foreground.shape[1:]), np.float32)
@@ -111,7 +111,7 @@ def with_background(
 
 
 def check_background(background: float | None, background_power: float | None) -> None:
-    """Refuse two backgrounds, and those that are not positive."""
+    """Check that at most one background is given, and that it is positive."""
     if background is not None and background_power is not None:
         raise DataError("background and background_power both make class 0; give one of them")
     for name, value in (("background", background), ("background_power", background_power)):
@@ -126,19 +126,19 @@ def from_labels(
     unsure_label: int | None = 255,
     num_classes: int | None = None,
 ) -> Scores:
-    """Make probabilities of a label map: `gt_prob` for a pixel's label, the rest shared equally.
+    """Make probabilities from labels: `gt_prob` for a pixel's label, the rest shared equally.
 
     Args:
         labels: (H, W) integer.
-        gt_prob: How much a label is trusted, between 0 and 1.
-        unsure_label: Pixels of this label take every class for equally likely; it is not a class.
-        num_classes: Classes 0 to `num_classes` - 1 take part; by default those that the map shows.
+        gt_prob: Confidence in a label, between 0 and 1.
+        unsure_label: Every class is equally likely in pixels with this label; it is not a class.
+        num_classes: Use the classes 0 to `num_classes` - 1; by default, those in `labels`.
 
     Returns:
         Probabilities of those classes.
 
     Raises:
-        DataError: If a label is no class, no pixel has one, or `gt_prob` is below the others'
+        DataError: If a label is not a class, no pixel has one, or `gt_prob` is below an equal
             share.
     """
     if not 0 < gt_prob < 1:
@@ -146,7 +146,7 @@ def from_labels(
     present = np.flatnonzero(np.bincount(labels.ravel()))
     present = present[present != unsure_label]
     if not len(present):
-        raise DataError(f"every pixel has the label {unsure_label}, which stands for unsure")
+        raise DataError(f"every pixel has the label {unsure_label}, which means unsure")
     classes = present
     if num_classes is not None:
         classes = np.arange(num_classes)
@@ -155,22 +155,22 @@ def from_labels(
         if strange:
             raise DataError(f"labels hold {strange[:8]}, but classes are 0-{num_classes - 1}")
     count = len(classes)
-    trust = gt_prob if count > 1 else 1  # nothing is left to share where there is one class
-    if trust * count < 1:
+    confidence = gt_prob if count > 1 else 1  # a single class gets all
+    if confidence * count < 1:
         raise DataError(
             f"gt_prob is {gt_prob}, less than an equal share of {count} classes; raise it"
         )
-    others = (1 - trust) / max(count - 1, 1)
+    others = (1 - confidence) / max(count - 1, 1)
     probabilities = np.full((count, *labels.shape), others, np.float32)
     for row, label in enumerate(classes):
-        probabilities[row, labels == label] = trust
+        probabilities[row, labels == label] = confidence
     if unsure_label is not None:
         probabilities[:, labels == unsure_label] = 1 / count
     return Scores(probabilities, tuple(classes.tolist()))
 
 
 def _to_float(values: NDArray[Any]) -> Probabilities:
-    """Give float32, of uint8 as shares of 255."""
+    """Convert to float32; uint8 is divided by 255."""
     if values.dtype == np.uint8:
         return _look_up(np.arange(256, dtype=np.float32) / np.float32(255), values)
     if values.dtype == np.float16:
@@ -184,13 +184,13 @@ def _to_float(values: NDArray[Any]) -> Probabilities:
 
 @cache
 def _halves() -> Probabilities:
-    """List every float16: looking one up is three times as fast as converting it."""
+    """Every float16 as float32: looking one up is three times as fast as converting it."""
     return np.arange(65536, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 def _look_up(table: Probabilities, values: NDArray[Any]) -> Probabilities:
-    """Replace whole numbers by what a table says, class by class: what is at work stays cached."""
-    found = np.empty(values.shape, np.float32)
-    for row, numbers in zip(found, values, strict=True):
+    """Replace integers by their values in a table; one class at a time, to stay in the cache."""
+    result = np.empty(values.shape, np.float32)
+    for row, numbers in zip(result, values, strict=True):
         np.take(table, numbers, out=row, mode="clip")
-    return found
+    return result

@@ -1,4 +1,4 @@
-"""pydensecrf's modules, `densecrf`, `utils` and `eigen`, on the kernel of atrous_crf.
+"""A drop-in for pydensecrf: its modules `densecrf`, `utils` and `eigen` on this package's kernel.
 
 `install_as_pydensecrf()` makes `import pydensecrf` find them; `python -m atrous_crf.pydensecrf
 SCRIPT ...` runs an unchanged script so.
@@ -19,10 +19,10 @@ NAME = "pydensecrf"
 def install_as_pydensecrf() -> None:
     """Make `import pydensecrf`, `.densecrf`, `.utils` and `.eigen` find this package.
 
-    Does nothing the second time. Call it before the first import of `pydensecrf`.
+    Call it before the first import of `pydensecrf`. A second call does nothing.
 
     Raises:
-        MissingPackageError: If another `pydensecrf` is already imported, naming its file.
+        MissingPackageError: If another `pydensecrf` is already imported; says from which file.
     """
     package = sys.modules[__name__]
     modules = {

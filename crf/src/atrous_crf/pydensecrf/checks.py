@@ -1,4 +1,4 @@
-"""Arguments of the drop-in: brought into the kernel's form, or refused with one sentence."""
+"""Convert the arguments of the drop-in to what the kernel takes, or refuse them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..params import MAX_WEIGHT, check_width
 FloatArray = NDArray[np.float32]
 
 MAX_COUNT = 2**31 - 1
-# Infinite energy, log(0), means "never this class"; far from float32's end the sums stay finite.
+# An infinite energy, -log(0), excludes a class. It is clipped to 1e20, so that sums stay finite.
 MAX_ENERGY = 1e20
 
 
 def whole(name: str, value: Any, *, least: int, most: int = MAX_COUNT) -> int:
-    """Return an integer; floats without a fraction are taken as well, as the original does.
+    """Return an integer; like the original, accept floats without a fraction as well.
 
     Raises:
-        TypeError: If it is no number.
+        TypeError: If it is not a number.
         InputError: If it has a fraction or is out of range.
     """
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
@@ -36,10 +36,10 @@ def whole(name: str, value: Any, *, least: int, most: int = MAX_COUNT) -> int:
 
 
 def widths(name: str, value: Any, count: int) -> FloatArray:
-    """Return `count` kernel widths from one number or a sequence; more than needed are left out.
+    """Return `count` kernel widths from one number or a sequence; further numbers are ignored.
 
     Raises:
-        InputError: If there are too few, or one is not positive, finite and of ordinary size.
+        InputError: If there are too few, or one is not positive or beyond float32's range.
     """
     stds = _numbers(name, value, np.float64)
     if stds.ndim == 0:
@@ -55,8 +55,8 @@ def energies(name: str, value: Any, *, finite: bool = False) -> FloatArray:
     """Return (C, N) energies from (C, N) or (C, H, W), in any memory order.
 
     Raises:
-        InputError: If they are not float32 or float16, have another number of dimensions, hold NaN
-            or -infinity (with `finite`, infinity as well), or there are none.
+        InputError: If they are not float32 or float16, are not 2-D or 3-D, are empty, or contain
+            NaN or -infinity (with `finite`, also infinity).
     """
     array = np.asarray(value)
     if value is None or array.dtype.type not in (np.float32, np.float16):
@@ -72,10 +72,10 @@ def energies(name: str, value: Any, *, finite: bool = False) -> FloatArray:
     array = np.ascontiguousarray(array.reshape(len(array), -1), np.float32)
     lowest = array.min()
     if not lowest > -np.inf:
-        raise InputError(f"{name} holds {lowest}; energies must be numbers over -infinity")
+        raise InputError(f"{name} contains {lowest}; energies must be greater than -infinity")
     highest = array.max()
     if finite and highest == np.inf:
-        raise InputError(f"{name} holds inf; it must hold finite numbers")
+        raise InputError(f"{name} contains inf; it must contain finite numbers")
     if lowest < -MAX_ENERGY or highest > MAX_ENERGY:
         array = np.clip(array, -MAX_ENERGY, MAX_ENERGY)
     return array
@@ -85,8 +85,8 @@ def compatibility(value: Any, n_labels: int) -> FloatArray:
     """Return the label compatibility: 0 dimensions (Potts), (C,) or (C, C).
 
     Raises:
-        InputError: If an array is not float32 or float16, has another shape, or holds values that
-            are not finite or over 1e20.
+        InputError: If an array is not float32 or float16, has a wrong shape, or contains values
+            that are not finite or above 1e20.
     """
     if (
         isinstance(value, np.ndarray)
@@ -102,30 +102,32 @@ def compatibility(value: Any, n_labels: int) -> FloatArray:
             f"compat has the shape {compat.shape}; for {n_labels} labels it must be a number, "
             f"({n_labels},) or ({n_labels}, {n_labels})"
         )
-    if not (np.abs(compat) <= MAX_WEIGHT).all():  # False for NaN, too
-        raise InputError(f"compat holds values that are not finite or over {MAX_WEIGHT:g}")
+    if not (np.abs(compat) <= MAX_WEIGHT).all():  # also refuses NaN
+        raise InputError(f"compat contains values that are not finite or above {MAX_WEIGHT:g}")
     return compat.astype(np.float32)
 
 
 def features(name: str, value: Any) -> NDArray[Any]:
-    """Return an array of finite real numbers that float32 can hold, dtype as it came.
+    """Return an array of finite real numbers within float32's range, in its own dtype.
 
     Raises:
-        InputError: If it is something else.
+        InputError: If it is anything else.
     """
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise InputError(f"{name} is {array.dtype}; it must be an array of real numbers")
-    if not reach(array) < MAX_ENERGY:  # False for NaN, too
-        raise InputError(f"{name} holds NaN, infinite or huge values; they must be finite numbers")
+    if not reach(array) < MAX_ENERGY:  # also refuses NaN
+        raise InputError(
+            f"{name} contains NaN, infinite or huge values; it must contain finite numbers"
+        )
     return array
 
 
 def reach(array: NDArray[Any]) -> float:
-    """Return the largest absolute value; NaN if there is one, 0 for an empty array."""
+    """Return the largest absolute value; NaN if the array contains NaN, 0 if it is empty."""
     if not array.size:
         return 0.0
-    low, high = float(array.min()), float(array.max())  # abs() of the lowest int8 would wrap round
+    low, high = float(array.min()), float(array.max())  # abs() of the lowest int8 would overflow
     return max(-low, high, key=lambda value: (value != value, value))
 
 

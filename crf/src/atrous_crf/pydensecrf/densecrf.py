@@ -1,5 +1,5 @@
-"""The original's classes, constants and methods over our kernel."""
-# The names are the original's, and scripts pass them as keywords.
+"""The classes, constants and methods of pydensecrf.densecrf, on this package's kernel."""
+# The names are those of the original, because scripts pass them as keywords.
 # ruff: noqa: N802, N803
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 
 
 class KernelType(IntEnum):
-    """Which parameters of a kernel could be learned; inference is the same for all."""
+    """Which parameters of a kernel can be learned; inference is the same for all types."""
 
     CONST_KERNEL = 0
     DIAG_KERNEL = 1
@@ -44,7 +44,7 @@ class KernelType(IntEnum):
 
 
 class NormalizationType(IntEnum):
-    """Where the filter is divided by what it makes of ones: nowhere, before, after or both."""
+    """Where the filter is normalised by the filtered ones: nowhere, before, after, or half each."""
 
     NO_NORMALIZATION = 0
     NORMALIZE_BEFORE = 1
@@ -68,13 +68,13 @@ class Unary:
 
 
 class ConstUnary(Unary):
-    """Energies as they are.
+    """Given energies.
 
     Args:
         u: (labels, points) float32; copied.
 
     Raises:
-        InputError: If `u` is not float32, holds NaN or -infinity, or is empty.
+        InputError: If `u` is not float32, contains NaN or -infinity, or is empty.
     """
 
     def __init__(self, u: ArrayLike) -> None:
@@ -82,14 +82,14 @@ class ConstUnary(Unary):
 
 
 class LogisticUnary(Unary):
-    """Energies L f of a logistic regression.
+    """The energies L f of a logistic regression.
 
     Args:
         L: (labels, features) float32 coefficients.
         f: (features, points) float32.
 
     Raises:
-        InputError: If one is not float32, holds NaN or infinities, or their sizes do not fit.
+        InputError: If one is not float32 or contains NaN or infinity, or the sizes do not match.
     """
 
     def __init__(self, L: ArrayLike, f: ArrayLike) -> None:
@@ -100,15 +100,15 @@ class LogisticUnary(Unary):
                 f"L is {coefficients.shape} and f is {values.shape}; they must be "
                 "(labels, features) and (features, points)"
             )
-        with np.errstate(over="ignore", invalid="ignore"):  # refused by name instead
+        with np.errstate(over="ignore", invalid="ignore"):  # checked below
             self.energy = checks.energies("L f", coefficients @ values)
 
 
 class DenseCRF:
     """Fully connected CRF over any points.
 
-    One object may be used by several threads: its methods wait for each other. Inference itself
-    uses all cores, or one in a worker process of multiprocessing, and releases the GIL.
+    Several threads may use one object: its methods wait for each other. Inference releases the GIL
+    and uses all cores, or one core in a worker process of multiprocessing.
 
     Args:
         nvar: Number of points.
@@ -118,7 +118,8 @@ class DenseCRF:
         InputError: If one is not positive.
     """
 
-    def __init__(self, nvar: int, nlabels: int, *_: object) -> None:  # the original takes more, too
+    # The original accepts further arguments, and ignores them.
+    def __init__(self, nvar: int, nlabels: int, *_: object) -> None:
         self._allocate(
             checks.whole("nvar", nvar, least=1), checks.whole("nlabels", nlabels, least=1), 0, 0
         )
@@ -132,11 +133,10 @@ class DenseCRF:
         self._lock = threading.Lock()
 
     def setUnary(self, u: Unary) -> None:
-        """Set the unary from a `ConstUnary` or `LogisticUnary`, which may serve again.
+        """Set the unary from a `ConstUnary` or `LogisticUnary`, which can be used again.
 
         Raises:
-            InputError: If there is none, its energy is no float32 array, or its size is not the
-                CRF's.
+            InputError: If `u` is neither, or its energy is not a float32 array of the CRF's size.
         """
         if not isinstance(u, Unary) or u.energy is None:
             raise InputError(f"u is {u!r}; it must be a ConstUnary or a LogisticUnary")
@@ -151,7 +151,7 @@ class DenseCRF:
             f: (features, points).
 
         Raises:
-            InputError: If the dtype or a size is another, or values are NaN or -infinity.
+            InputError: If the dtype or a size is wrong, or a value is NaN or -infinity.
         """
         if f is not None:
             self._set_energy(LogisticUnary(u, f).energy)
@@ -184,14 +184,14 @@ class DenseCRF:
         """Add a Gaussian kernel over features of any number of dimensions.
 
         Args:
-            features: (dimensions, points), each divided by its kernel width already.
-            compat: A number w (Potts: a label is rewarded by w where it is near), (labels,) or
-                (labels, labels) float32; a matrix is added to the energy as given, symmetrised.
-            kernel: A `KernelType`; without effect on inference.
+            features: (dimensions, points), each already divided by its kernel width.
+            compat: A number w (Potts: a label gains w where the same label is near), (labels,) or
+                (labels, labels) float32; a matrix is symmetrised and added to the energy.
+            kernel: A `KernelType`; it has no effect on inference.
             normalization: A `NormalizationType`.
 
         Raises:
-            InputError: If sizes do not fit, or values are not finite.
+            InputError: If sizes do not match, or a value is not finite.
         """
         array = checks.features("features", features)
         if array.ndim < 2 or not len(array) or array.size != len(array) * self._n_points:
@@ -222,19 +222,19 @@ class DenseCRF:
             return self._field.infer(iterations).view(MatrixXf)
 
     def startInference(self) -> tuple[MatrixXf, MatrixXf, MatrixXf]:
-        """Return the start of mean field, writable, and two empty matrices.
+        """Return the initial marginals, writable, and two empty matrices.
 
-        Zeros without a unary. The matrices are the original's temporaries; `stepInference` takes
-        them and needs them no more.
+        Without a unary the marginals are zeros. In the original the matrices are temporary memory;
+        here `stepInference` takes them but does not use them.
         """
         with self._lock:
             return self._field.start().view(MatrixXf), MatrixXf(), MatrixXf()
 
     def stepInference(self, Q: MatrixXf, tmp1: Any, tmp2: Any) -> None:
-        """Run one iteration on `Q` in place; any writable (labels, points) float32 array.
+        """Run one iteration on `Q` in place, any writable (labels, points) float32 array.
 
         Raises:
-            InputError: If `Q` has another shape or dtype, is read-only, or is not finite.
+            InputError: If `Q` has a wrong shape or dtype, is read-only, or is not finite.
         """
         q = self._check_q(Q)
         if not q.flags.writeable:
@@ -246,13 +246,13 @@ class DenseCRF:
             q[:] = as_started
 
     def klDivergence(self, Q: MatrixXf) -> float:
-        """Return the free energy of `Q`: sum of Q log Q, of unary and of pairwise energy.
+        """Return the free energy of `Q`: the sum of Q log Q, the unary and the pairwise energy.
 
-        As in the original, pairs count twice: an offset to the Kullback-Leibler divergence apart,
-        it falls where inference converges.
+        As in the original, each pair counts twice. Up to a constant this is the Kullback-Leibler
+        divergence; it decreases as inference converges.
 
         Raises:
-            InputError: If `Q` has another shape or dtype or is not finite.
+            InputError: If `Q` has a wrong shape or dtype, or is not finite.
         """
         as_started = _as_started(self._check_q(Q))
         with self._lock:
@@ -266,7 +266,7 @@ class DenseCRF:
                 f"{(self._n_labels, self._n_points)}"
             )
         if not (np.isfinite(q.min()) and np.isfinite(q.max())):
-            raise InputError("Q holds NaN or infinite values; start again with startInference()")
+            raise InputError("Q contains NaN or infinite values; start again with startInference()")
         return q
 
     def _terms(
@@ -278,12 +278,12 @@ class DenseCRF:
 
 
 def _as_started(q: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return `q`, or a copy, as the kernel reads it: writable, a point's labels side by side."""
+    """Return `q` or a copy as the kernel needs it: writable, the labels of a point adjacent."""
     return np.require(q.T, requirements=["C", "W"]).T
 
 
 class DenseCRF2D(DenseCRF):
-    """Fully connected CRF over the pixels of an image; note the order of width and height.
+    """Fully connected CRF over the pixels of an image. Note the order: width, then height.
 
     Args:
         w: Width.
@@ -316,7 +316,7 @@ class DenseCRF2D(DenseCRF):
             normalization: See `addPairwiseEnergy`.
 
         Raises:
-            InputError: If a width is not positive or `compat` does not fit.
+            InputError: If a width is not positive, or `compat` has a wrong shape.
         """
         x_std, y_std = self._position_widths(sxy)
         terms = self._terms(compat, kernel, normalization)
@@ -336,16 +336,16 @@ class DenseCRF2D(DenseCRF):
 
         Args:
             sxy: Width in pixels: one number or (x, y).
-            srgb: Width in the image's units: one number or one a channel.
-            rgbim: (h, w, 3) uint8; or any channels, none (gray), any real dtype. Values are taken
-                as they are: 0 to 1 needs another `srgb` than 0 to 255.
+            srgb: Width in units of the image values: one number, or one number per channel.
+            rgbim: (h, w, 3) uint8; or any number of channels, or (h, w), of any real dtype. Values
+                are not rescaled: an image of 0 to 1 needs another `srgb` than 0 to 255.
             compat: See `addPairwiseEnergy`.
             kernel: See `addPairwiseEnergy`.
             normalization: See `addPairwiseEnergy`.
 
         Raises:
-            InputError: If the image has another size or values that are not finite, a width is not
-                positive, or `compat` does not fit.
+            InputError: If the image has a wrong size or values that are not finite, a width is not
+                positive, or `compat` has a wrong shape.
         """
         x_std, y_std = self._position_widths(sxy)
         image = checks.features("rgbim", rgbim)

@@ -1,4 +1,4 @@
-"""The original's matrix and vector types, here arrays: readable and writable through the buffer."""
+"""The matrix and vector types of pydensecrf.eigen, here as numpy arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["MatrixXf", "VectorXf", "matrixXf", "vectorXf"]
 
 
 class _EigenArray(np.ndarray[Any, np.dtype[np.float32]]):
-    """A float32 array; what numpy's functions make of it is a plain array again."""
+    """A float32 array; the results of numpy functions are plain arrays."""
 
     def __array_function__(self, *call: Any) -> Any:
         result = super().__array_function__(*call)
@@ -21,35 +21,35 @@ class _EigenArray(np.ndarray[Any, np.dtype[np.float32]]):
 
 
 class MatrixXf(_EigenArray):
-    """(rows, columns) float32; without arguments, an empty one."""
+    """(rows, columns) float32; the constructor returns an empty matrix."""
 
     def __new__(cls) -> MatrixXf:
         return np.empty((0, 0), np.float32).view(cls)
 
 
 class VectorXf(_EigenArray):
-    """(n,) float32; without arguments, an empty one."""
+    """(n,) float32; the constructor returns an empty vector."""
 
     def __new__(cls) -> VectorXf:
         return np.empty(0, np.float32).view(cls)
 
 
 def matrixXf(arr: ArrayLike) -> MatrixXf:  # noqa: N802 - the original's name
-    """Copy a float32 (or float16) array of 2 dimensions.
+    """Copy a two-dimensional float32 (or float16) array.
 
     Raises:
-        TypeError: If it is no array.
-        InputError: If it has another dtype or number of dimensions.
+        TypeError: If it is not an array.
+        InputError: If it has a wrong dtype or number of dimensions.
     """
     return _copy(arr, 2, "matrixXf").view(MatrixXf)
 
 
 def vectorXf(arr: ArrayLike) -> VectorXf:  # noqa: N802 - the original's name
-    """Copy a float32 (or float16) array of 1 dimension.
+    """Copy a one-dimensional float32 (or float16) array.
 
     Raises:
-        TypeError: If it is no array.
-        InputError: If it has another dtype or number of dimensions.
+        TypeError: If it is not an array.
+        InputError: If it has a wrong dtype or number of dimensions.
     """
     return _copy(arr, 1, "vectorXf").view(VectorXf)
 

@@ -10,7 +10,7 @@ from ...labels import LabelSet, voc_palette
 from ...network_options import NetworkOptions
 from ..entry import Entry
 from .conversion import Conversion
-from .provenance import KNOWN_TRAINING
+from .registry import KNOWN_TRAINING
 
 
 def read_class_names(path: Path) -> LabelSet:

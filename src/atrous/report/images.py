@@ -1,4 +1,4 @@
-"""The pictures of the val split that a network labels best and worst."""
+"""Find the images of the val split with the highest and the lowest scores."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ GAP = 6
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """A picture with its score.
+class ScoredImage:
+    """An image with its score.
 
     Attributes:
-        name: Of the sample.
-        miou: Mean IoU over the classes in truth and prediction of this picture, 0..1.
-        panels: (H, W, 3) uint8: photo, truth and prediction side by side.
+        name: Name of the sample.
+        miou: Mean IoU over the classes in truth and prediction of this image, 0..1.
+        panels: (H, W, 3) uint8: image, truth and prediction side by side.
     """
 
     name: str
@@ -38,21 +38,21 @@ class Labelled:
 
 def best_and_worst(
     segmenter: Segmenter, dataset: Dataset, *, most: int, count: int = 4
-) -> tuple[list[Labelled], list[Labelled], int]:
-    """Label pictures and keep the best and the worst.
+) -> tuple[list[ScoredImage], list[ScoredImage], int]:
+    """Segment images and return those with the highest and the lowest mean IoU.
 
     Args:
         segmenter: The trained network.
-        dataset: What it is scored on.
-        most: Pictures to look at, evenly spread over the data set.
-        count: To keep at each end; no picture is at both.
+        dataset: The data set to evaluate on.
+        most: Number of images to examine, evenly spread over the data set.
+        count: Length of each list; no image is in both.
 
     Returns:
-        The best, best first; the worst, worst first; how many were looked at.
+        The best images, best first; the worst, worst first; the number of examined images.
     """
     scored: list[tuple[float, int]] = []
-    places = spread(len(dataset), most)
-    for index in places:
+    indices = spread(len(dataset), most)
+    for index in indices:
         sample = dataset[index]
         score = _score(sample, segmenter(sample.image).labels, dataset.label_set)
         if not np.isnan(score):
@@ -63,7 +63,7 @@ def best_and_worst(
     return (
         [_show(segmenter, dataset, index, score) for score, index in best],
         [_show(segmenter, dataset, index, score) for score, index in worst],
-        len(places),
+        len(indices),
     )
 
 
@@ -77,7 +77,7 @@ def _score(sample: Sample, predicted: NDArray[Any], label_set: LabelSet) -> floa
     return miou(counts)
 
 
-def _show(segmenter: Segmenter, dataset: Dataset, index: int, score: float) -> Labelled:
+def _show(segmenter: Segmenter, dataset: Dataset, index: int, score: float) -> ScoredImage:
     sample = dataset[index]
     panels = [Image.fromarray(sample.image)]
     panels += [
@@ -87,7 +87,7 @@ def _show(segmenter: Segmenter, dataset: Dataset, index: int, score: float) -> L
     width = min(PANEL_WIDTH, panels[0].width)
     size = (width, max(1, round(panels[0].height * width / panels[0].width)))
     strip = np.full((size[1], 3 * width + 2 * GAP, 3), 255, np.uint8)
-    for place, panel in enumerate(panels):
-        left = place * (width + GAP)
+    for column, panel in enumerate(panels):
+        left = column * (width + GAP)
         strip[:, left : left + width] = np.asarray(panel.resize(size, Image.Resampling.LANCZOS))
-    return Labelled(sample.name, score, strip)
+    return ScoredImage(sample.name, score, strip)

@@ -1,4 +1,4 @@
-"""Classes that send no message while their marginals are tiny everywhere."""
+"""Inactive classes: their marginals are tiny everywhere, so the filters leave them out."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from atrous_crf import _native
 
 HEIGHT, WIDTH = 9, 11
 POINTS = HEIGHT * WIDTH
-TOLERANCE = 2e-5  # float32 sums of some ten numbers beside the oracle's float64
+TOLERANCE = 2e-5  # float32 sums of about ten numbers; the oracle uses float64
 
 COMPATIBILITIES: dict[str, Callable[[int], np.ndarray]] = {
     "scalar": lambda _: f32(2.0).reshape(()),
     "merged": lambda c: f32([-2.0] * (c - 1) + [-0.5]),
 }
-# Widths of positions, and of positions and colours of the image's term. Where many points share a
-# vertex, parts of them are added up first: other code than for few.
+# Widths of the positions, and of the positions and colours of the image's term. Where many points
+# share a vertex, partial sums are computed first, by other code.
 WIDTHS = {"narrow": (2.5, 6.0, 20.0), "wide": (25.0, 60.0, 200.0), "both": (2.5, 60.0, 200.0)}
 
 
@@ -34,7 +34,7 @@ def energies(num_classes: int) -> np.ndarray:
 def scene_features(
     xy_std: float, image_std: float, rgb_std: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give positions, and positions with the noisy colours of two regions."""
+    """Return positions, and positions with the noisy colours of two regions."""
     positions = np.stack([axis.ravel() for axis in np.mgrid[:HEIGHT, :WIDTH]], 1)
     colours = 60 + np.random.default_rng(0).integers(0, 25, (POINTS, 3))
     colours[positions[:, 1] >= WIDTH // 2] += 90
@@ -45,7 +45,7 @@ def scene_features(
 @pytest.mark.parametrize("compatibility", ["scalar", "merged"])
 @pytest.mark.parametrize("widths", WIDTHS)
 @pytest.mark.parametrize(
-    ("num_classes", "loud"),
+    ("num_classes", "active"),
     [
         (6, [2]),
         (9, [8]),
@@ -55,14 +55,14 @@ def scene_features(
         (81, [7, 80]),
     ],
 )
-def test_silent_classes_are_refined_as_loud_ones_are(
-    oracle: ModuleType, num_classes: int, loud: list[int], widths: str, compatibility: str
+def test_inactive_classes_are_refined_as_active_ones(
+    oracle: ModuleType, num_classes: int, active: list[int], widths: str, compatibility: str
 ) -> None:
     xy_std, image_std, rgb_std = WIDTHS[widths]
     compat = COMPATIBILITIES[compatibility](num_classes)
-    is_silent = ~np.isin(np.arange(num_classes), loud)
-    unary = energies(num_classes) + 16 * is_silent[:, None].astype(np.float32)
-    unary[1] -= 11  # small, but not silent
+    is_inactive = ~np.isin(np.arange(num_classes), active)
+    unary = energies(num_classes) + 16 * is_inactive[:, None].astype(np.float32)
+    unary[1] -= 11  # small, but not inactive
     field = _native.MeanField(num_classes, POINTS)
     field.set_unary(unary)
     features = scene_features(xy_std, image_std, rgb_std)
@@ -70,8 +70,8 @@ def test_silent_classes_are_refined_as_loud_ones_are(
         field.add_features(term, compat, 3)
     terms = [oracle.Term(term, compat, 3) for term in features]
     expected = oracle.infer(unary, terms, 4)
-    is_silent[1] = False
-    assert expected[is_silent].max() < 5e-5
+    is_inactive[1] = False
+    assert expected[is_inactive].max() < 5e-5
     assert expected[1].max() > 2e-4
     marginals = field.infer(4)
     assert np.allclose(marginals, expected, atol=TOLERANCE)
@@ -81,12 +81,12 @@ def test_silent_classes_are_refined_as_loud_ones_are(
 @pytest.mark.parametrize("num_classes", [9, 13, 100])
 @pytest.mark.parametrize(
     ("strength", "normalization"),
-    [(26.0, 2), (20.0, 2), (1.3, 0)],  # narrow exponents; wide ones, and sums of parts
+    [(26.0, 2), (20.0, 2), (1.3, 0)],  # narrow and wide exponents; partial sums
 )
-def test_silent_classes_come_back(
+def test_inactive_classes_become_active_again(
     oracle: ModuleType, num_classes: int, strength: float, normalization: int
 ) -> None:
-    """Neighbours of a point shout class 0, which silences 2 to 7 there; then they turn to 1."""
+    """Neighbours favour class 0, so that 2 to 7 become inactive at a point; then they favour 1."""
     features = f32(np.repeat([0, 1.5, 3], [1, 60, 300]))[:, None]
     unary = f32(np.full((num_classes, 361), 20) + np.arange(num_classes)[:, None] / 100)
     unary[:8, 0] = 0, 60, 1, 1, 1, 1, 1, 1
@@ -104,9 +104,9 @@ def test_silent_classes_come_back(
         assert np.allclose(field.infer(iterations), expected, atol=TOLERANCE)
 
 
-def test_many_silent_classes_weigh_what_they_should(oracle: ModuleType) -> None:
+def test_many_inactive_classes_keep_their_total_weight(oracle: ModuleType) -> None:
     unary = f32(9.6 + 0.1 * energies(1000).clip(0, 3))
-    unary[0] = 2.4  # its probability is a thousand times theirs, and theirs together as much
+    unary[0] = 2.4  # as probable as all others together
     features = scene_features(6, 6, 6)[0]
     field = _native.MeanField(1000, POINTS)
     field.set_unary(unary)
