@@ -109,7 +109,7 @@ def test_other_splits_and_a_second_run_are_packed_alone(voc: Path, tmp_path: Pat
 
 def test_data_sets_without_a_server_are_refused(voc: Path, tmp_path: Path) -> None:
     segmenter = make_segmenter(VOC)
-    with pytest.raises(ValueError, match="camvid has no server .* voc2012 and cityscapes have"):
+    with pytest.raises(ValueError, match="camvid has no server .* voc2012, cityscapes"):
         write_submission(segmenter, "camvid", voc, tmp_path / "out")
     with pytest.raises(ValueError, match="no data set is called 'voc2021'; did you mean voc2012"):
         write_submission(segmenter, "voc2021", voc, tmp_path / "out")
@@ -124,7 +124,7 @@ def test_weights_of_other_classes_are_refused(voc: Path, tmp_path: Path) -> None
 def test_missing_lists_and_photos_say_what_to_unpack(voc: Path, cityscapes: Path) -> None:
     devkit = voc / "VOCdevkit/VOC2012"
     (devkit / "JPEGImages/2008_000006.jpg").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 photo\(s\) of test.txt .* first 2008_000006"):
+    with pytest.raises(FileNotFoundError, match=r"1 image\(s\) of test.txt .* first 2008_000006"):
         list_photos("voc2012", voc, split="test")
     (devkit / "ImageSets/Segmentation/test.txt").unlink()
     with pytest.raises(FileNotFoundError, match="test.txt does not exist; unpack VOC2012test.tar"):

@@ -177,5 +177,5 @@ def test_strange_labels_have_no_colour() -> None:
 
 
 def test_comparison_needs_a_label_map() -> None:
-    with pytest.raises(ValueError, match="no label map to set beside the photo"):
+    with pytest.raises(ValueError, match="no label map to compare"):
         compare(photo(), {}, THREE)

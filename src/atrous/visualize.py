@@ -142,7 +142,7 @@ def compare(
         InputError: As `overlay`, or if there is no label map.
     """
     if not label_maps:
-        raise InputError("there is no label map to set beside the photo; give at least one")
+        raise InputError("there is no label map to compare; give at least one")
     images = {"photo": Image.fromarray(image)} | {
         caption: overlay(image, labels, label_set, alpha=alpha, legend=False)
         for caption, labels in label_maps.items()

@@ -309,7 +309,7 @@ def test_failures_are_listed_and_the_rest_is_done(crf: Crf) -> None:
     assert heading == "5 failed:"
     assert reasons[0] == f"  {Path('scores/alone.npy')}: no photo {Path('photos/alone')}.*"
     assert "twice.npy, twice.jpeg, twice.jpg share a stem; which belong together?" in reasons[1]
-    assert f"{Path('scores/d.npy')}: scores are 4x4 but the photo is 8x8; resize" in reasons[2]
+    assert f"{Path('scores/d.npy')}: scores are 4x4 but the image is 8x8; resize" in reasons[2]
     assert f"{Path('scores/e.npz')}: damaged or cut short" in reasons[3]
     assert f"{Path('photos/f.png')} is not an image" in reasons[4]
 

@@ -123,7 +123,7 @@ def test_a_submission_is_written_instead_of_scores(
         (("--variants", "crf+xyz"), 2, "'xyz' of 'crf+xyz' is unknown; there is single, msc"),
         (("--variants", "all", "--flip"), 2, "--flip and --crf go without --variants"),
         (("--submission", "out", "--plot", "a.png"), 2, "--submission scores nothing; leave"),
-        (("--submission", "out"), 1, "folder has no server that scores submissions; voc2012"),
+        (("--submission", "out"), 1, "folder has no server for submissions; choose from voc2012"),
         (("--plot", "a.jpg"), 1, "a.jpg does not end in .svg, .png, .pdf"),
         (("-o", "."), 2, "File '.' is a directory"),
         (("-o", "no/a.json"), 1, "no is not a folder; make it first"),

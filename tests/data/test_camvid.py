@@ -199,7 +199,7 @@ def test_a_missing_mask_of_the_archives_is_named_with_its_ending(archives):
 def test_a_colour_that_is_none_of_the_archives_is_refused(archives):
     write_grey(archives / "LabeledApproved_full/0001TP_006690_L.png", [1, 2])
     with pytest.raises(
-        ValueError, match=r"_L.png holds 2 colour\(s\) of no class, such as \(1, 1, "
+        ValueError, match=r"_L.png holds 2 colour\(s\) without a class, such as \(1, 1, "
     ):
         load_dataset("camvid", archives, split="train")[0]
 

@@ -50,7 +50,7 @@ def test_indices_are_read_as_such_where_colours_are_given(tmp_path: Path, write)
 def test_a_colour_of_no_class_is_named(tmp_path: Path) -> None:
     write_rgb(write_folder(tmp_path, "road 128 64 128", "tree 0 128 0"), [TREE, (1, 2, 3)])
     with pytest.raises(
-        ValueError, match=r"a.png holds 1 colour\(s\) of no class, such as \(1, 2, 3\), in 50"
+        ValueError, match=r"a.png holds 1 colour\(s\) without a class, such as \(1, 2, 3\), in 50"
     ):
         load_dataset("folder", tmp_path, split="train")[0]
 
@@ -84,7 +84,7 @@ def test_colours_do_not_help_masks_of_another_kind(tmp_path: Path) -> None:
     ("classes", "says"),
     [
         (["road 128 64 128", "tree"], "gives colours to 1 of 2 classes"),
-        (["road 128 64 128", "tree 128 64 128"], "gives one colour to two classes"),
+        (["road 128 64 128", "tree 128 64 128"], "gives the same colour to two classes"),
         (["road 128 64 128", "tree 0 256 0"], "gives colours to 1 of 2 classes"),
     ],
 )

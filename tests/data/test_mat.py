@@ -86,13 +86,13 @@ def test_a_file_without_the_array_names_it(tmp_path: Path):
 @pytest.mark.parametrize("value", [-1.0, 0.5, 70000.0])
 def test_numbers_that_are_no_labels_are_refused(tmp_path: Path, value: float):
     write_mat(tmp_path / "a.mat", mat_array("S", np.array([[0.0, value]])))
-    with pytest.raises(ValueError, match="a.mat holds numbers that are no labels"):
+    with pytest.raises(ValueError, match="a.mat holds values that are not labels"):
         MatReader(("S",))(tmp_path / "a.mat")
 
 
 def test_an_empty_map_is_refused(tmp_path: Path):
     write_mat(tmp_path / "a.mat", mat_array("S", np.zeros((0, 3))))
-    with pytest.raises(ValueError, match=r"a.mat holds S of shape \(0, 3\), no map"):
+    with pytest.raises(ValueError, match=r"a.mat holds S of shape \(0, 3\), not 2-D"):
         MatReader(("S",))(tmp_path / "a.mat")
 
 

@@ -66,7 +66,7 @@ def test_an_unknown_split_lists_the_near_or_all(tmp_path: Path, name: str) -> No
     known = usual_splits(name)[0]
     with pytest.raises(ValueError, match=f"{name} has no split '{known}s'; did you mean .*{known}"):
         load_dataset(name, tmp_path, split=f"{known}s")
-    with pytest.raises(ValueError, match=f"{name} has no split 'xyz'; there is .*{known}"):
+    with pytest.raises(ValueError, match=f"{name} has no split 'xyz'; choose from .*{known}"):
         load_dataset(name, tmp_path, split="xyz")
 
 
@@ -182,7 +182,7 @@ def test_contexts_classes_in_another_order_are_refused(tmp_path: Path) -> None:
     write_text(tmp_path / "59_labels.txt", "1: aeroplane", "2: bicycle", "11: diningtable")
     assert load_dataset("pascal_context", tmp_path, split="val")
     write_text(tmp_path / "59_labels.txt", "1: aeroplane", "2: bag")
-    with pytest.raises(ValueError, match="calls class 2 'bag', here it is 'bicycle'"):
+    with pytest.raises(ValueError, match="names class 2 'bag', but it must be 'bicycle'"):
         load_dataset("pascal_context", tmp_path, split="val")
 
 

@@ -58,5 +58,5 @@ def test_wrong_values_are_refused(options: dict[str, Any], says: str) -> None:
 
 
 def test_map_without_labels_is_refused() -> None:
-    with pytest.raises(ValueError, match="every pixel has the label 255, which stands for unsure"):
+    with pytest.raises(ValueError, match="every pixel has the label 255, which means unsure"):
         from_labels(np.full((2, 2), 255, np.uint8))

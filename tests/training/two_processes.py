@@ -18,7 +18,7 @@ BASE: dict[str, dict[str, Any]] = {
     "output": {"evaluate_every": 0, "checkpoint_every": 100, "log_every": 1},
 }
 # A sample of every batch of four is void alone, and the others have unequal shares of it.
-CASES: dict[str, dict[str, dict[str, Any]]] = {
+CASES: dict[str, dict[str, Any]] = {
     "divided batches": {},
     "divided batches, accumulated": {"optimizer": {"batch_size": 2, "accumulate": 2}},
     "whole batches dealt out": {"optimizer": {"batch_size": 1, "accumulate": 4}},
@@ -37,7 +37,7 @@ CASES: dict[str, dict[str, dict[str, Any]]] = {
 def config_of(case: str, tree: Path) -> Recipe:
     table: dict[str, Any] = {"name": "small", **{k: dict(v) for k, v in BASE.items()}}
     for key, values in CASES[case].items():
-        table[key] = {**table.get(key, {}), **values}
+        table[key] = {**table.get(key, {}), **values} if isinstance(values, dict) else values
     table["data"]["root"] = str(tree)
     return recipe_from_table(table)
 

@@ -75,7 +75,7 @@ def test_where_the_crf_helps_it_is_on_by_default(
     entry = tuning.update(segmenter.entry)
     assert entry.use_crf
     assert entry.crf is not None
-    assert entry.crf["bilateral_weight"] == tuning.params.bilateral_weight
+    assert entry.crf.bilateral_weight == tuning.params.bilateral_weight
     assert entry.metrics["some/val"] == {"miou": 0.5}
     scores = entry.metrics["folder/val, 4 images apart from the CRF's search"]
     assert scores["miou with CRF"] == pytest.approx(tuning.miou.after, abs=1e-5)

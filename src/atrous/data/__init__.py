@@ -96,7 +96,7 @@ def list_photos(name: str, root: str | PathLike[str], *, split: str) -> Photos:
     check_name(name)
     if name not in PHOTO_LISTS:
         raise DataError(
-            f"{name} has no server that scores submissions; {' and '.join(PHOTO_LISTS)} have"
+            f"{name} has no server for submissions; choose from {', '.join(PHOTO_LISTS)}"
         )
     return PHOTO_LISTS[name](_check_root(root), split=split)
 

@@ -137,8 +137,8 @@ class Dataset(Sequence[Sample]):
         if strange:
             raise DataError(
                 f"{pair.labels} holds the labels {strange[:8]}, but {self.name} has classes "
-                f"0-{self.label_set.num_classes - 1} and {ignored} for unknown; map them or mend "
-                "the file"
+                f"0-{self.label_set.num_classes - 1} and {ignored} for unknown; map them, or "
+                "fix the file"
             )
 
 
@@ -157,7 +157,7 @@ def read_split(root: Path, split: str) -> list[str]:
             + (
                 f"splits there: {', '.join(known)}"
                 if known
-                else "list the names of the split's images in it, one a line"
+                else "list the names of the split's images in it, one per line"
             )
         )
     lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows editors write a BOM
@@ -181,7 +181,9 @@ def _strip_suffixes(path: Path, names: list[str]) -> list[str]:
     # Path.with_suffix would read the name "a.b" as a file of type b.
     names = [_without_suffix(name) for name in names]
     if not names:
-        raise DataError(f"{path} is empty; list the names of the split's images in it, one a line")
+        raise DataError(
+            f"{path} is empty; list the names of the split's images in it, one per line"
+        )
     return names
 
 

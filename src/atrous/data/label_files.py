@@ -49,9 +49,9 @@ class MatReader:
     def __call__(self, path: Path) -> NDArray[Any]:
         labels = read_mat(path, *self.names)
         if labels.ndim != 2 or not labels.size:
-            raise DataError(f"{path} holds {'.'.join(self.names)} of shape {labels.shape}, no map")
+            raise DataError(f"{path} holds {'.'.join(self.names)} of shape {labels.shape}, not 2-D")
         if labels.min() < 0 or labels.max() > 65535 or np.any(labels != labels.astype(np.uint16)):
-            raise DataError(f"{path} holds numbers that are no labels: negative, broken or high")
+            raise DataError(f"{path} holds values that are not labels (integers from 0 to 65535)")
         return labels.astype(np.uint8 if labels.max() < 256 else np.uint16)
 
 
@@ -105,7 +105,7 @@ class ColourReader:
             strange = np.unique(packed[is_unknown]).tolist()
             colour = (strange[0] >> 16, strange[0] >> 8 & 255, strange[0] & 255)
             raise DataError(
-                f"{path} holds {len(strange)} colour(s) of no class, such as {colour}, in "
+                f"{path} holds {len(strange)} colour(s) without a class, such as {colour}, in "
                 f"{is_unknown.mean():.1%} of its pixels; list them, or save the mask without "
                 "compression or smoothing"
             )

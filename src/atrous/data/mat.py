@@ -84,7 +84,7 @@ def _elements(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
             continue
         start += 8
         if start + count > len(content):
-            raise DataError(f"{count} bytes are announced, {len(content) - start} are there")
+            raise DataError(f"{count} bytes expected, {len(content) - start} found")
         yield word, content[start : start + count]
         start += count if word == _COMPRESSED else -(-count // 8) * 8
 

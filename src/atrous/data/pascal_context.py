@@ -89,7 +89,7 @@ def _check_order(path: Path) -> None:
         strange = [n for n, name in numbers.items() if n and ours.get(n) != name]
         if strange:
             raise DataError(
-                f"{path} calls class {strange[0]} {numbers[strange[0]]!r}, here it is "
+                f"{path} names class {strange[0]} {numbers[strange[0]]!r}, but it must be "
                 f"{ours.get(strange[0])!r}; take the 59_labels.txt of PASCAL-Context itself"
             )
 

@@ -49,7 +49,7 @@ def list_voc2012_photos(root: Path, *, split: str) -> Photos:
     missing = [name for name in names if name not in photos]
     if missing:
         raise MissingFilesError(
-            f"{len(missing)} photo(s) of {listing.name} are not in {devkit / 'JPEGImages'}, first "
+            f"{len(missing)} image(s) of {listing.name} are not in {devkit / 'JPEGImages'}, first "
             f"{missing[0]}; unpack the split's archive",
             missing,
         )

@@ -158,7 +158,7 @@ def _find(content: Any) -> tuple[NDArray[Any], list[int] | None, float | None]:
     if all(isinstance(key, int) or str(key).isdecimal() for key in entries):
         maps = [_array(entries, key) for key in entries]
         if len({m.shape for m in maps}) != 1:
-            raise DataError("the maps of its classes differ in size")
+            raise DataError("the maps of the classes differ in size")
         return np.stack(maps), _check_classes([int(key) for key in entries], len(maps)), None
     if len(entries) == 1:
         return _array(entries, next(iter(entries))), None, None
@@ -229,8 +229,8 @@ def _check_shape(values: NDArray[Any], size_hw: tuple[int, int] | None) -> NDArr
         )
     height, width = values.shape[1:]
     raise DataError(
-        f"scores are {height}x{width} but the photo is {size_hw[0]}x{size_hw[1]}; resize scores to "
-        "their photo as their network does, before the softmax, and save those"
+        f"scores are {height}x{width} but the image is {size_hw[0]}x{size_hw[1]}; resize the "
+        "scores to the image as their network does, before the softmax, and save those"
     )
 
 

@@ -132,7 +132,7 @@ class _Unpickler(_PythonUnpickler):
     }
 
     def set_items(self, items: list[Any]) -> None:
-        """Put keys and values, by turns, into the dictionary on top of the stack."""
+        """Put alternating keys and values into the dictionary on top of the stack."""
         if not isinstance(self.stack[-1], dict):
             _refuse("changes an object")
         for key, value in zip(items[::2], items[1::2], strict=True):

@@ -68,7 +68,7 @@ def from_probabilities(values: NDArray[Any]) -> Probabilities:
     # A comparison with NaN is false.
     if not (least >= 0 and lowest >= 1 - tolerance and highest <= 1 + tolerance):
         raise DataError(
-            f"these are no probabilities: the lowest is {least:.4g}, and pixels sum to "
+            f"these are not probabilities: the lowest is {least:.4g}, and pixels sum to "
             f"{lowest:.4g}-{highest:.4g} instead of 1; read logits with logits=True (--logits), "
             "foreground scores with background=… (--background, --background-power)"
         )
@@ -146,7 +146,7 @@ def from_labels(
     present = np.flatnonzero(np.bincount(labels.ravel()))
     present = present[present != unsure_label]
     if not len(present):
-        raise DataError(f"every pixel has the label {unsure_label}, which stands for unsure")
+        raise DataError(f"every pixel has the label {unsure_label}, which means unsure")
     classes = present
     if num_classes is not None:
         classes = np.arange(num_classes)

@@ -81,7 +81,7 @@ def train(
 
     Raises:
         InputError: If recipe, data and weights do not fit each other, or the run's folder is in
-        use.
+            use.
         FileNotFoundError: If data, or the folder to resume from, is missing.
         TrainingError: If the loss is no longer finite; the last checkpoint stays as it was.
         ConnectionError: If another process of the run was killed or crashed.
