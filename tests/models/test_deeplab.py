@@ -339,7 +339,7 @@ def test_gradient_reaches_every_parameter(name: str) -> None:
 def test_gradient_reaches_every_parameter_of_every_head(head: Any) -> None:
     torch.manual_seed(0)
     for in_vgg in (False, True):
-        model = make_head(head, 16, 3, None, vgg=in_vgg)
+        model = make_head(head, 16, 3, None, is_vgg=in_vgg)
         model(noise(2, 16, 5, 5)).square().mean().backward()
         assert not [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
 

@@ -224,7 +224,7 @@ def test_faults_are_listed_under_the_files_names(tmp_path: Path, make_model: Mak
     message = str(caught.value)
     assert "2 missing (backbone.layer4.2.bn3.weight, backbone.layer4.2.bn3.bias)" in message
     assert re.search(r"2 unexpected \(conv1\[1\], fc9\[0\]\)", message)
-    assert "1 misshapen (res2a_branch1[0] is 256x64x3x3, needed 256x64x1x1)" in message
+    assert "1 of wrong shape (res2a_branch1[0] is 256x64x3x3, needed 256x64x1x1)" in message
 
 
 def test_other_networks_are_refused(tmp_path: Path) -> None:

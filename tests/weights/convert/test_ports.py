@@ -226,7 +226,7 @@ def test_faults_are_listed_under_the_files_names(tmp_path: Path, resnet50: DeepL
     message = str(caught.value)
     assert "1 missing (backbone.layer4.2.bn1.bias)" in message
     assert "1 unexpected (layer6.block1.reduce.conv.weight)" in message
-    assert "1 misshapen (aspp.c2.weight is 4x2048x3x3, needed 5x2048x3x3)" in message
+    assert "1 of wrong shape (aspp.c2.weight is 4x2048x3x3, needed 5x2048x3x3)" in message
 
 
 def test_other_depth_is_refused(tmp_path: Path, resnet50: DeepLab) -> None:
