@@ -118,12 +118,12 @@ def measure(name: str, config: Recipe, *, samples: int, steps: int) -> dict[str,
 def time_step(config: Recipe, batches: list[Any], num_classes: int, *, steps: int) -> float:
     model = build_network(config.network_for(num_classes), scales=config.scales)
     model.to(memory_format=torch.channels_last)  # pyright: ignore
-    kept = freeze(model, config.optimizer)
+    frozen = freeze(model, config.optimizer)
     stepper = Stepper(
         model,
         make_optimizer(model, config.optimizer),
         config,
-        kept=kept,
+        frozen_modules=frozen,
         class_weights=None,
         device=torch.device("cpu"),
         processes=ALONE,

@@ -212,7 +212,7 @@ def work(options: argparse.Namespace) -> None:
         if options.device == "cpu":
             keep_freed_memory()
         loop = Run(config, options.folder, device=options.device, say=lambda _: None)
-        batches = loop._batches()
+        batches = loop.batches()
     summary = macs(loop.model, config)
     say(
         loss=first_loss(loop, config),

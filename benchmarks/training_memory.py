@@ -156,12 +156,12 @@ def make_step(network: str, size: int, options: argparse.Namespace) -> tuple[Any
     torch.manual_seed(0)
     model = build_network(config.network_for(CLASSES), scales=config.scales).to(options.device)
     model.to(memory_format=torch.channels_last)
-    kept = freeze(model, config.optimizer)
+    frozen = freeze(model, config.optimizer)
     stepper = Stepper(
         model,
         make_optimizer(model, config.optimizer),
         config,
-        kept=kept,
+        frozen_modules=frozen,
         class_weights=None,
         device=torch.device(options.device),
         processes=ALONE,

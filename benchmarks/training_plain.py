@@ -23,7 +23,7 @@ from atrous.models import DeepLab, build_network
 from atrous.models.depthwise import DepthwiseConv2d
 from atrous.training import Recipe
 from atrous.training.data import open_data
-from atrous.training.init_weights import load_initial
+from atrous.training.init_weights import load_init_weights
 from atrous.training.losses import multiscale_losses
 from atrous.training.optimizer import freeze, make_optimizer, poly_factor
 
@@ -80,10 +80,10 @@ class PlainLoop:
         self.model = build_network(
             config.network_for(self.train_set.label_set.num_classes), scales=config.scales
         )
-        load_initial(self.model, config.init)
+        load_init_weights(self.model, config.init)
         use_plain_convolutions(self.model)
         self.model.to(self.device)
-        self.kept = freeze(self.model, config.optimizer)
+        self.frozen_modules = freeze(self.model, config.optimizer)
         self.optimizer = make_optimizer(self.model, config.optimizer)
         self.iteration = 0
 
@@ -108,7 +108,7 @@ class PlainLoop:
     def step(self, batches: Iterator[tuple[Tensor, Tensor]]) -> float:
         optimizer = self.config.optimizer
         self.model.train()
-        for module in self.kept:
+        for module in self.frozen_modules:
             module.eval()
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * poly_factor(self.iteration, optimizer)
