@@ -203,7 +203,7 @@ def evaluate(
     kinds = (confusion_matrix, trimap_confusions, boundary_counts)
     counts: dict[str, list[Any]] = {name: [0] * len(kinds) for name in ways}
     for done, sample in enumerate(dataset, start=1):
-        for name, result in segmenter.segment_in_ways(sample.image, ways).items():
+        for name, result in segmenter.segment_variants(sample.image, ways).items():
             for index, count in enumerate(kinds):
                 counts[name][index] += count(
                     sample.labels,

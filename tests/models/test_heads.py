@@ -150,7 +150,9 @@ def test_concatenated_aspp_equals_its_parts_written_out() -> None:
 def test_image_pooling_trains_on_two_images_or_frozen_norms() -> None:
     head = ConcatenatedASPP(8, 3, (2,)).train()
     features = noise(1, 8, 5, 5).float()
-    with pytest.raises(ValueError, match=r"got one; train `aspp_concat` with 2 images or more"):
+    with pytest.raises(
+        ValueError, match=r"holds one; train `aspp_concat` with batches of 2 or more"
+    ):
         head(features)
     assert head(features.repeat(2, 1, 1, 1)).shape == (2, 3, 5, 5)
     for module in head.modules():

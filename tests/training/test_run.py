@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 
 from atrous import Segmenter
+from atrous.data import load_dataset
 from atrous.evaluation import LeakWarning
 from atrous.training import Recipe, train
+from atrous.training.data import count_class_weights
 from atrous.training.recipe import recipe_from_table
 from atrous.training.run import Run
 from atrous.weights import load_model, read_weights, save_weights
@@ -185,7 +187,7 @@ def test_a_signal_while_the_network_is_scored_costs_no_step(root, tmp_path, monk
     config = recipe(root, output={"evaluate_every": 2})
     whole = train(config, output=tmp_path / "whole", say=quiet)
     run, said = Run(config, tmp_path / "broken", device="cpu", say=quiet), []
-    segment, scored = Segmenter.segment_in_ways, []
+    segment, scored = Segmenter.segment_variants, []
 
     def segment_and_signal(*arguments):
         if run.iteration == iteration:
@@ -194,7 +196,7 @@ def test_a_signal_while_the_network_is_scored_costs_no_step(root, tmp_path, monk
         return segment(*arguments)
 
     run.say = said.append
-    monkeypatch.setattr(Segmenter, "segment_in_ways", segment_and_signal)
+    monkeypatch.setattr(Segmenter, "segment_variants", segment_and_signal)
     assert run.execute() == run.checkpoint_path
     monkeypatch.undo()
     assert scored == [iteration]  # one of two images
@@ -241,6 +243,22 @@ def test_frozen_batch_norms_do_not_move(root, tmp_path):
     still = {k for k in before if torch.equal(before[k], after[k])}
     assert {k for k in before if "_bn." in k or ".stem" in k or "stages.0" in k} <= still
     assert "head.branches.0.weight" not in still
+
+
+def test_class_weights_favour_rare_classes_and_leave_the_mean_pixel_at_one(tmp_path):
+    for folder in ("images", "labels", "splits"):
+        (tmp_path / folder).mkdir()
+    labels = np.zeros((10, 10), np.uint8)
+    labels[0, :4], labels[9] = 1, 255  # 86 pixels of class 0, 4 of class 1, 10 unknown
+    Image.fromarray(labels).save(tmp_path / "labels/a.png")
+    Image.fromarray(np.zeros((10, 10, 3), np.uint8)).save(tmp_path / "images/a.png")
+    (tmp_path / "splits/train.txt").write_text("a")
+    (tmp_path / "classes.txt").write_text("often\nrarely")
+    dataset = load_dataset("folder", tmp_path, split="train")
+    assert count_class_weights(dataset, 0.0) is None
+    often, rarely = count_class_weights(dataset, 0.5).tolist()
+    assert rarely / often == pytest.approx((86 / 4) ** 0.5)
+    assert (86 * often + 4 * rarely) / 90 == pytest.approx(1)
 
 
 def test_the_weight_average_follows_closely_at_first(root, tmp_path):

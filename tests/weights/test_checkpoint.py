@@ -139,7 +139,7 @@ def test_missing_file_is_said(tmp_path: Path) -> None:
 def test_files_without_entry_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "bare.safetensors"
     save_file({"x": torch.zeros(2)}, path, {"format": "pt"})
-    with pytest.raises(ValueError, match="holds no entry"):
+    with pytest.raises(ValueError, match="has no weights entry"):
         read_weights(path)
 
 

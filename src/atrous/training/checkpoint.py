@@ -37,9 +37,10 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         with open_atomically(path) as file:
             torch.save(state, file)
     except (OSError, RuntimeError) as error:  # torch raises RuntimeError when a write fails
-        reason = getattr(error, "strerror", None) or "could not be written; is the disk full?"
         last = "; the last checkpoint is intact" if path.exists() else ""
-        raise OSError(getattr(error, "errno", None), f"{reason}{last}", str(path)) from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, f"{error.strerror}{last}", str(path)) from error
+        raise OSError(f"{path} could not be written (is the disk full?){last}") from error
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Find a network's CRF parameters by the paper's search, and say whether the CRF helps it."""
+"""Searches a network's CRF parameters as the paper does, and measures whether the CRF helps."""
 
 from .grid import PAPER, Grid
 from .search import tune
