@@ -1,8 +1,7 @@
 """A plain PyTorch training loop, as the ports of DeepLab v2 write it.
 
-Eager float32, channels first, all scales in one graph, Pillow transforms in DataLoader workers. The
-network, the loss, the schedule and the data are those of the recipe, so that the loops differ in
-how they compute and not in what.
+Eager float32, channels first, all scales in one graph, Pillow transforms in DataLoader workers.
+Network, loss, schedule and data come from the recipe, so that both loops compute the same.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ class PillowSamples(TorchDataset[tuple[Tensor, Tensor]]):
 
 
 class PlainLoop:
-    """The same recipe, one step at a time."""
+    """Takes the steps of a recipe."""
 
     def __init__(self, config: Recipe, device: str) -> None:
         self.config = config
@@ -135,7 +134,7 @@ class PlainLoop:
 
 
 def use_plain_convolutions(model: DeepLab) -> None:
-    """Put PyTorch's own depthwise convolutions in place of ours, with the same weights."""
+    """Replace the depthwise convolutions of atrous by PyTorch's, with the same weights."""
     for parent in model.modules():
         for name, child in parent.named_children():
             if isinstance(child, DepthwiseConv2d):

@@ -235,16 +235,16 @@ def test_runs_killed_at_random_moments_end_as_the_unbroken_one(server, tree, unb
 
 HEAD = """# Training runs that were killed
 
-Runs of `atrous train` on a small synthetic tree, killed with SIGKILL at random steps, at random
-moments and in the middle of writing a checkpoint, and resumed until they ended. Weights, average,
-momentum, best weights and log are compared bit by bit with those of a run that nothing happened to.
-Made by
+The test runs `atrous train` on a small synthetic data set. It kills each run with SIGKILL at random
+steps, at random moments, and while a checkpoint is being written, and resumes the run until it
+ends. The weights, their average, the momentum, the best weights and the log must be identical, bit
+for bit, to those of an uninterrupted run. The command is
 
 ```bash
 pytest -m slow tests/training/test_kills.py
 ```
 
-| commit | machine | runs | kills | of them in a write | seconds | result |
+| commit | machine | runs | kills | kills during a write | seconds | result |
 |---|---|---|---|---|---|---|
 """
 
