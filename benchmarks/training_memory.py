@@ -5,12 +5,12 @@
     python benchmarks/training_memory.py --quick          ResNet-18 at 65x65, as a test
 
 Each variant runs in its own process; the variants alternate. On the CPU, memory is the peak
-resident memory of the process minus its memory before the first step: gradients and momentum are included,
-weights are not. The heap keeps some freed memory, so each variant also runs in an untimed process
-whose heap returns every large block to the system immediately (glibc only); this gives the memory
-of the tensors alone. On CUDA, memory is the peak of PyTorch's allocator. CPU time is reported with
-wall time, because other load affects it less. tests/training/test_step.py asserts that the variants
-give equal gradients; this benchmark compares their losses.
+resident memory of the process minus its memory before the first step: gradients and momentum are
+included, weights are not. The heap keeps some freed memory, so each variant also runs in an
+untimed process whose heap returns every large block to the system immediately (glibc only); this
+gives the memory of the tensors alone. On CUDA, memory is the peak of PyTorch's allocator. CPU
+time is reported with wall time, because other load affects it less. tests/training/test_step.py
+asserts that the variants give equal gradients; this benchmark compares their losses.
 Writes benchmarks/results/training_memory.json.
 """
 
