@@ -198,7 +198,7 @@ def test_an_interrupted_run_out_of_disk_keeps_its_checkpoint(server, tree, unbro
     run.join()
     assert run.exitcode == 0
     said = broken.said.read_text().splitlines()
-    assert f"go on with --resume -o {broken.output}" in said[-1]
+    assert f"continue with --resume -o {broken.output}" in said[-1]
     assert checkpoint_of(broken.output)["iteration"] == trees.logged(broken.output)[-1]["iteration"]
 
     before = (broken.output / "checkpoint.pt").read_bytes()
@@ -206,7 +206,7 @@ def test_an_interrupted_run_out_of_disk_keeps_its_checkpoint(server, tree, unbro
     run.join()
     assert run.exitcode == 1
     (line,) = [text for text in broken.said.read_text().splitlines() if "Error" in text]
-    assert line.startswith(f"Error: {broken.output}/checkpoint.pt: could not be written; ")
+    assert line.startswith(f"Error: {broken.output}/checkpoint.pt could not be written (")
     assert line.endswith("; the last checkpoint is intact")
     assert (broken.output / "checkpoint.pt").read_bytes() == before
     assert not [p for p in broken.output.iterdir() if "partial" in p.name]
