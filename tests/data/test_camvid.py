@@ -88,7 +88,7 @@ def test_rgb_masks_among_indices_say_where_they_belong(tmp_path, folder):
 
 def test_labels_of_another_size_than_their_image_are_refused(plain):
     write_pair(plain / "elsewhere", plain / "labels", "a", [0], size=(5, 5))
-    with pytest.raises(ValueError, match=r"a.png is 5x5 but a.png is 6x8"):
+    with pytest.raises(ValueError, match=r"a.png is 5x5 \(width x height\) but a.png is 8x6"):
         load_dataset("camvid", plain, split="train")[0]
 
 

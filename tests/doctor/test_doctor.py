@@ -123,7 +123,7 @@ def test_coloured_masks_without_a_list_of_classes_are_counted(root: Path) -> Non
     ("spoil", "says"),
     [
         (cut_image, "p1.jpg is damaged or cut short"),
-        (shrink_labels, "p1.png is 165x170 but p1.jpg is 330x340"),
+        (shrink_labels, r"p1.png is 170x165 \(width x height\) but p1.jpg is 340x330"),
         (colour_labels, "p1.png holds RGB pixels, not class indices"),
         (count_from_one, r"p1.png holds the labels \[3\], but folder has classes 0-2"),
     ],
@@ -135,6 +135,19 @@ def test_pairs_that_cannot_be_used_are_named_with_their_fault(root: Path, spoil,
     assert finding.text == "1 pair(s) of train cannot be used."
     assert re.search(f"^p1: .*{says}", finding.details[0])
     assert len(examination.splits[0].examined) == 4
+
+
+def test_a_name_listed_twice_lowers_scores(root: Path) -> None:
+    list_split(root, "train", "p0", "p1.jpg", "p2", "p1", "p1.png")
+    finding = only(diagnose(root)[1], Level.WARNING)
+    assert finding.text == "1 name(s) occur more than once in the list of train."
+    assert finding.details == ("p1: 3 times",)
+
+
+def test_two_classes_of_one_name_lower_scores(root: Path) -> None:
+    (root / "classes.txt").write_text("sky\nroad\nsky")
+    finding = only(diagnose(root)[1], Level.WARNING)
+    assert finding.text == "1 name(s) stand for several classes: sky."
 
 
 def test_classes_that_training_never_shows_lower_scores(root: Path) -> None:

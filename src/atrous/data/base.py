@@ -117,8 +117,9 @@ class Dataset(Sequence[Sample]):
         labels = self.read_labels(pair.labels)
         if image.shape[:2] != labels.shape:
             raise DataError(
-                f"{pair.labels} is {labels.shape[0]}x{labels.shape[1]} but {pair.image.name} is "
-                f"{image.shape[0]}x{image.shape[1]}; labels must have their image's size"
+                f"{pair.labels} is {labels.shape[1]}x{labels.shape[0]} (width x height) but "
+                f"{pair.image.name} is {image.shape[1]}x{image.shape[0]}; labels must have their "
+                "image's size"
             )
         self._check_classes(pair, labels)
         return Sample(pair.name, image, labels)
@@ -150,7 +151,7 @@ def read_split(root: Path, split: str) -> list[str]:
         DataError: If the file holds no name.
     """
     path = root / "splits" / f"{split}.txt"
-    if not path.is_file():
+    if not path.exists():
         known = sorted(p.stem for p in path.parent.glob("*.txt"))
         raise FileNotFoundError(
             f"{path} does not exist; "
@@ -160,8 +161,7 @@ def read_split(root: Path, split: str) -> list[str]:
                 else "list the names of the split's images in it, one per line"
             )
         )
-    lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows editors write a BOM
-    return _strip_suffixes(path, [line.strip() for line in lines if line.strip()])
+    return _strip_suffixes(path, [line.strip() for line in read_lines(path) if line.strip()])
 
 
 def read_names(path: Path) -> list[str]:
@@ -171,10 +171,25 @@ def read_names(path: Path) -> list[str]:
         FileNotFoundError: If the file does not exist.
         DataError: If the file holds no name.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; it lists the images of the split")
-    lines = (line.split() for line in path.read_text(encoding="utf-8-sig").splitlines())
+    lines = (line.split() for line in read_lines(path))
     return _strip_suffixes(path, [words[0].rsplit("/", 1)[-1] for words in lines if words])
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read the lines of a text file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        DataError: If the path is a folder, or the file is no UTF-8 text.
+    """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; a text file is needed there")
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not text in UTF-8; save it as UTF-8") from error
 
 
 def _strip_suffixes(path: Path, names: list[str]) -> list[str]:

@@ -106,7 +106,7 @@ def load_camvid(root: Path, *, split: str) -> Dataset:
 
 def _segnet_pairs(base: Path, split: str) -> list[Pair]:
     listing = base / f"{split}.txt"
-    if listing.is_file():
+    if listing.exists():
         # Each line holds paths on the author's machine; only the file names matter.
         names = read_names(listing)
     else:
@@ -116,7 +116,7 @@ def _segnet_pairs(base: Path, split: str) -> list[Pair]:
 
 def _archive_pairs(base: Path, split: str) -> list[Pair]:
     listing = base / "splits" / f"{split}.txt"
-    if not listing.is_file():
+    if not listing.exists():
         known = sorted(path.stem for path in listing.parent.glob("*.txt"))
         raise FileNotFoundError(
             f"{listing} does not exist"

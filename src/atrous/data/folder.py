@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import DataError
 from ..image_io import SAVE_INDICES
 from ..labels import IGNORE_INDEX, Colour, LabelSet, voc_palette
-from .base import Dataset, pair_by_name, read_split
+from .base import Dataset, pair_by_name, read_lines, read_split
 from .label_files import ColourReader, IndexReader
 
 VOID = "void"
@@ -35,11 +35,11 @@ def load_folder(root: Path, *, split: str) -> Dataset:
     """
     pairs = pair_by_name(read_split(root, split), root / "images", root / "labels")
     classes = root / "classes.txt"
-    if not classes.is_file():
+    if not classes.exists():
         names = _numbered_classes(root, split)
         label_set = LabelSet(names, voc_palette(len(names)))
         return Dataset("folder", split, label_set, pairs, read_labels=read_indices)
-    lines = [line.strip() for line in classes.read_text(encoding="utf-8-sig").splitlines()]
+    lines = [line.strip() for line in read_lines(classes)]
     lines = [line for line in lines if line]
     if not lines:
         raise DataError(f"{classes} is empty; write one class name per line, class 0 first")

@@ -25,11 +25,11 @@ def load_gta5(root: Path, *, split: str) -> Dataset:
         FileNotFoundError: If a folder or a file is missing.
     """
     listing = root / "splits" / f"{split}.txt"
-    if not listing.is_file():
+    if not listing.exists():
         check_split("gta5", split, ("all", *OFFICIAL))
     images, labels = root / "images", root / "labels"
     image_of, labels_of = files_by_stem(images), files_by_stem(labels)
-    if listing.is_file():
+    if listing.exists():
         names = read_names(listing)
     elif split == "all":
         names = list(image_of)
@@ -40,7 +40,7 @@ def load_gta5(root: Path, *, split: str) -> Dataset:
 
 
 def _official(path: Path, split: str) -> list[str]:
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(
             f"{path} does not exist; unpack it from the authors' archive of mappings, write "
             f"splits/{split}.txt, or take the split all"

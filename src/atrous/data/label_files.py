@@ -122,6 +122,8 @@ def read_red_16bit(path: Path) -> NDArray[np.uint16]:
         FileNotFoundError: If there is no such file.
         DataError: If the file is no such PNG, or is damaged.
     """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; a PNG file is needed there")
     high = _decode_red(path, "RGB;16B")
     low = _decode_red(path, "RGB;16L")
     return (high.astype(np.uint16) * 256 + low).astype(np.uint16)

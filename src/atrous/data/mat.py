@@ -42,6 +42,8 @@ def read_mat(path: Path, variable: str, *fields: str) -> NDArray[Any]:
         FileNotFoundError: If the file does not exist.
         DataError: If the file is of another kind, is damaged, or has no such array.
     """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; a MATLAB file is needed there")
     content = path.read_bytes()
     if content[:10] == b"MATLAB 7.3" or content[1:4] == b"HDF":
         raise DataError(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..labels import LabelSet, voc_palette
-from .base import Dataset, files_by_stem, pair_files, read_names
+from .base import Dataset, files_by_stem, pair_files, read_lines, read_names
 from .label_files import LabelReader, MappedReader, MatReader, read_archived
 from .voc import find_devkit, list_file
 
@@ -56,7 +56,7 @@ def _find_labels(root: Path, devkit: Path) -> tuple[Path, str, LabelReader]:
         _check_order(base / "59_labels.txt")
         if (base / "59_context_labels").is_dir():
             return base / "59_context_labels", ".png", read_archived
-        if (base / "trainval").is_dir() and (base / "labels.txt").is_file():
+        if (base / "trainval").is_dir() and (base / "labels.txt").exists():
             table = _table_of_459(base / "labels.txt")
             reader = MappedReader(table, MatReader(("LabelMap",)))
             return base / "trainval", ".mat", reader
@@ -83,7 +83,7 @@ def _table_of_459(path: Path) -> tuple[int, ...]:
 
 def _check_order(path: Path) -> None:
     """Check the order of the classes: some copies number them alphabetically."""
-    if path.is_file():
+    if path.exists():
         numbers = _read_numbered(path)
         ours = dict(enumerate(PASCAL_CONTEXT.names))
         strange = [n for n, name in numbers.items() if n and ours.get(n) != name]
@@ -97,7 +97,7 @@ def _check_order(path: Path) -> None:
 def _read_numbered(path: Path) -> dict[int, str]:
     """Read lines such as `12: dog`."""
     numbers: dict[int, str] = {}
-    for line in path.read_text(encoding="utf-8-sig").splitlines():
+    for line in read_lines(path):
         number, _, name = line.partition(":")
         if number.strip().isdigit():
             name = name.replace(" ", "").strip()

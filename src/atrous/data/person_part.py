@@ -33,7 +33,7 @@ def load_person_part(root: Path, *, split: str) -> Dataset:
     base = find_folder(root, "pascal_person_part", "../pascal_person_part", ".")
     lists = find_folder(base, "pascal_person_part_trainval_list")
     listing = lists / f"{split}_id.txt"
-    names = read_names(listing if listing.is_file() else lists / f"{split}.txt")
+    names = read_names(listing if listing.exists() else lists / f"{split}.txt")
     labels = find_folder(base, "pascal_person_part_gt")
     pairs = pair_by_name(names, devkit / "JPEGImages", labels)
     return Dataset("person_part", split, PERSON_PART, pairs, read_labels=read_archived)

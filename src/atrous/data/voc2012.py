@@ -43,7 +43,7 @@ def list_voc2012_photos(root: Path, *, split: str) -> Photos:
     check_split("voc2012", split, ("test", "val", "train", "trainval"))
     devkit = find_devkit(root, 2012)
     listing = devkit / "ImageSets/Segmentation" / f"{split}.txt"
-    if split == "test" and not listing.is_file():
+    if split == "test" and not listing.exists():
         raise FileNotFoundError(f"{listing} does not exist; unpack VOC2012test.tar into {root}")
     names, photos = read_names(listing), files_by_stem(devkit / "JPEGImages")
     missing = [name for name in names if name not in photos]

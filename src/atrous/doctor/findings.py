@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -51,7 +52,7 @@ def judge(examination: Examination) -> list[Finding]:
     """List the problems of a data set, the most severe first."""
     findings: list[Finding] = []
     for split in examination.splits:
-        findings += _of_files(split)
+        findings += _of_files(split) + _of_repeated_names(split)
     if examination.label_set is not None:
         findings += _of_classes(examination, examination.label_set)
         findings += _of_leaks(examination)
@@ -78,17 +79,32 @@ def _of_files(split: SplitFacts) -> list[Finding]:
     return []
 
 
+def _of_repeated_names(split: SplitFacts) -> list[Finding]:
+    repeated = {name: count for name, count in Counter(split.names).items() if count > 1}
+    if not repeated:
+        return []
+    text = f"{len(repeated)} name(s) occur more than once in the list of {split.name}."
+    remedy = "These images count several times in training and in scores; list each name once."
+    lines = tuple(f"{name}: {count} times" for name, count in repeated.items())
+    return [Finding(Level.WARNING, text, remedy, lines)]
+
+
 def _of_classes(examination: Examination, label_set: LabelSet) -> list[Finding]:
     train, *others = examination.splits
     findings: list[Finding] = []
+    same = [name for name, count in Counter(label_set.names).items() if count > 1]
+    if same:
+        text = f"{len(same)} name(s) stand for several classes: {_some(same)}."
+        remedy = "Scores cannot be told apart; give every class a name of its own."
+        findings.append(Finding(Level.WARNING, text, remedy))
     seen = train.pixels > 0
     if not train.examined:
-        return []
+        return findings
     if np.count_nonzero(seen) < 2:
         what = label_set.names[int(np.argmax(seen))] if seen.any() else "only void"
         claim = f"The labels of {train.name} hold a single class"
         remedy = "A network cannot learn from it. Look at the overlays: were masks saved as 0/1?"
-        return [_as_far_as_read([train], Level.BREAKS, claim, f": {what}.", remedy)]
+        return [*findings, _as_far_as_read([train], Level.BREAKS, claim, f": {what}.", remedy)]
     for split in (split for split in others if split.examined):
         unknown = np.flatnonzero((split.pixels > 0) & ~seen)
         if unknown.size:
