@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from atrous.data import load_dataset
+from atrous.data import load_dataset, open_masks
 from atrous.image_io import write_labels
 from atrous.labels import LabelSet
 
@@ -260,3 +260,41 @@ def test_masks_of_labelme_are_read_as_numbers(tmp_path: Path) -> None:
     make(tmp_path, [palette([0, 1, 255], [BLACK, (128, 0, 0)] * 128)])
     write_text(tmp_path / "labels.txt", "__ignore__", "_background_", "cat")
     assert read(tmp_path) == [0, 1, 255]
+
+
+# --- masks without images -----------------------------------------------------------------------
+
+
+def open_first(root: Path, *classes: str) -> list[int]:
+    if classes:
+        write_text(root / "classes.txt", *classes)
+    return open_masks(root / "labels")(root / "labels/p0.png").ravel()[:3].tolist()
+
+
+def test_masks_without_a_data_set_hold_numbers(tmp_path: Path) -> None:
+    make(tmp_path, [grey(0, 37, 255)])
+    assert open_first(tmp_path) == [0, 37, 255]
+
+
+def test_black_and_white_masks_without_a_data_set_need_a_list(tmp_path: Path) -> None:
+    make(tmp_path, [grey(0, 255, 255)])
+    with pytest.raises(ValueError, match=r"`foreground 255 255 255` in .*/classes.txt$"):
+        open_first(tmp_path)
+    assert open_first(tmp_path, "wall", "crack") == [0, 1, 1]
+    assert open_first(tmp_path, "wall 0 0 0", "crack 255 255 255") == [0, 1, 1]
+
+
+def test_white_is_a_number_where_another_number_is_unknown(tmp_path: Path) -> None:
+    make(tmp_path, [grey(0, 255, 255)])
+    read = open_masks(tmp_path / "labels", unknown=0)
+    assert read(tmp_path / "labels/p0.png").ravel()[:2].tolist() == [0, 255]
+
+
+def test_numbers_of_masks_without_a_data_set_stay(tmp_path: Path) -> None:
+    make(tmp_path, [grey(0, 1, 2)])
+    assert open_first(tmp_path, "void", "road", "tree") == [255, 1, 2]
+    rgb(BLACK, ROAD, TREE).save(tmp_path / "labels/p0.png")
+    assert open_first(tmp_path, *COLOURED) == [255, 0, 1]
+    with pytest.raises(ValueError, match=r"line `void` before a class; add the line `masks: ind"):
+        open_first(tmp_path, "void 0 0 0", *COLOURED[:2])
+    assert open_first(tmp_path, "void 0 0 0", *COLOURED[:2], "masks: colours") == [255, 1, 2]

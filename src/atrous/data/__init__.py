@@ -11,10 +11,11 @@ from ..suggestions import did_you_mean
 from .ade20k import load_ade20k
 from .base import Dataset, MissingFilesError, Pair, Photos, Sample, UnknownSplitError
 from .camvid import load_camvid
+from .checks import check_trainable
 from .cityscapes import list_cityscapes_photos, load_cityscapes
 from .coco_stuff10k import load_coco_stuff10k
 from .coco_stuff164k import load_coco_stuff164k
-from .folder import load_folder
+from .folder import load_folder, open_masks
 from .gta5 import load_gta5
 from .pascal_context import load_pascal_context
 from .person_part import load_person_part
@@ -117,8 +118,10 @@ __all__ = [
     "Sample",
     "UnknownSplitError",
     "check_name",
+    "check_trainable",
     "list_photos",
     "load_dataset",
+    "open_masks",
     "shared_splits",
     "usual_splits",
 ]

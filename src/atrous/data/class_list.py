@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +51,16 @@ class ClassList:
     def moves_numbers(self) -> bool:
         """Whether a void line before a class makes class indices differ from line numbers."""
         return any(index not in (number, IGNORE_INDEX) for number, index in self.numbers.items())
+
+    def with_line_numbers(self) -> ClassList:
+        """Return the list with line numbers in place of class indices; void stays 255."""
+        number_of = {index: number for number, index in self.numbers.items()}
+        number_of[IGNORE_INDEX] = IGNORE_INDEX
+        return replace(
+            self,
+            numbers={number: number_of[index] for number, index in self.numbers.items()},
+            colours={colour: number_of[index] for colour, index in self.colours.items()},
+        )
 
     @property
     def is_grey(self) -> bool:

@@ -70,6 +70,37 @@ def open_classes(
     return classes.label_set, choose_reader(classes, layout)
 
 
+def open_masks(folder: Path, *, unknown: int = IGNORE_INDEX) -> LabelReader:
+    """Return the reader for a folder of masks without images; numbers stay what they are.
+
+    A list of classes in the folder or beside it decides how the masks are read, as for a data set.
+    Pixels of its line `void` become 255, the others the number of their line, the first 0.
+
+    Args:
+        folder: The masks.
+        unknown: The number of unknown pixels; if it is not 255, masks are read as numbers.
+
+    Raises:
+        DataError: If the list is wrong, or all masks are black and white and no list says what
+            that means.
+    """
+    if unknown != IGNORE_INDEX:
+        return read_indices
+    layout = Layout(folder, folder, None)
+    path = find_class_list(folder) or find_class_list(folder.parent)
+    if path is None:
+        if are_black_and_white(layout.label_files()):
+            raise _refuse_black_and_white(layout, folder.parent / OWN_LIST)
+        return read_indices
+    classes = read_class_list(path)
+    if classes.moves_numbers and classes.colours and classes.masks == "auto":
+        raise DataError(
+            f"{path} has the line `void` before a class; add the line `masks: indices` or `masks: "
+            "colours`, whichever the masks hold, or move `void` to the end"
+        )
+    return choose_reader(classes.with_line_numbers(), layout)
+
+
 def choose_reader(classes: ClassList, layout: Layout) -> LabelReader:
     """Return the reader for the masks of a data set with a list of classes.
 

@@ -99,7 +99,7 @@ class NumberReader:
     def convert(self, labels: NDArray[Any], path: Path) -> NDArray[np.uint8]:
         """Map the numbers of the mask in `path` to class indices."""
         numbers = {IGNORE_INDEX: IGNORE_INDEX} | dict(self.numbers)
-        strange = [number for number in _values(labels) if number not in numbers]
+        strange = [number for number in find_values(labels) if number not in numbers]
         if strange:
             raise DataError(
                 f"{path} holds the labels {strange[:8]}, but {self.source.name} gives a meaning to "
@@ -166,7 +166,7 @@ class ListReader:
             return ColourReader(self.colours)(path)
         labels = read_labels(path)
         shown = _shown_colours(path)
-        present = _values(labels)
+        present = find_values(labels)
         if shown is None or all(shown[n] == (n, n, n) for n in present):
             return self._read_grey(path, labels)
         if not any(shown[n] in self.colours for n in present):
@@ -192,8 +192,8 @@ class ListReader:
 
     def _read_grey(self, path: Path, labels: NDArray[Any]) -> NDArray[Any]:
         """Read a file that may hold numbers, or colours that happen to be grey."""
-        greys = _values(_read_colours(path)[..., 0])
-        values = _values(labels)
+        greys = find_values(_read_colours(path)[..., 0])
+        values = find_values(labels)
         are_colours = all((grey, grey, grey) in self.colours for grey in greys)
         if not are_colours:
             return self._read_numbers(path, labels)
@@ -211,7 +211,7 @@ class ListReader:
         return self._read_numbers(path, labels)
 
     def _read_numbers(self, path: Path, labels: NDArray[Any]) -> NDArray[Any]:
-        if self.moves_numbers and any(n != IGNORE_INDEX for n in _values(labels)):
+        if self.moves_numbers and any(n != IGNORE_INDEX for n in find_values(labels)):
             raise DataError(
                 f"{path} holds numbers, and {self.source.name} has the line `void` before a class; "
                 "add the line `masks: indices` if `void` counts as a number, or move `void` to the "
@@ -230,7 +230,7 @@ def are_black_and_white(paths: Iterable[Path]) -> bool:
         if _holds_colours(path):
             return False
         try:
-            values = _values(read_labels(path))
+            values = find_values(read_labels(path))
         except (DataError, OSError):
             continue
         shown = _shown_colours(path)
@@ -242,17 +242,7 @@ def are_black_and_white(paths: Iterable[Path]) -> bool:
     return found
 
 
-def count_values(paths: Iterable[Path], read: LabelReader, ignored: int | None) -> int:
-    """Count the classes in label files; stops at two."""
-    values = set[int]()
-    for path in paths:
-        values |= {value for value in _values(read(path)) if value != ignored}
-        if len(values) > 1:
-            break
-    return len(values)
-
-
-def _values(labels: NDArray[Any]) -> list[int]:
+def find_values(labels: NDArray[Any]) -> list[int]:
     """Return the different values, ascending."""
     return np.flatnonzero(np.bincount(labels.ravel())).tolist()
 
