@@ -1,13 +1,13 @@
-"""Reading, augmenting and collating samples against the network's step: is input the bottleneck?
+"""Compare the time of reading, augmenting and collating samples with that of a training step.
 
     python benchmarks/input_speed.py CAMVID          street-lite's settings, and ResNet-101's
-    python benchmarks/input_speed.py CAMVID --quick  ResNet-18 at 65x65, to see that it runs
+    python benchmarks/input_speed.py CAMVID --quick  ResNet-18 at 65x65, as a test
 
-CAMVID is a folder as `atrous train --data` takes it. One process reads samples of the training
-stream one by one and times decoding (image and labels), augmentation and collation apart; then the
-network takes steps on such batches. Times are CPU seconds of one thread, which other load on the
-machine moves less than wall time. The share is what input takes of a step with no reading ahead;
-with one worker a step waits for data only where the share passes 1.
+CAMVID is a folder for `atrous train --data`. One process reads samples of the training stream and
+times decoding (image and labels), augmentation and collation separately; then the network takes
+steps on such batches. Times are CPU seconds of one thread, which other load affects less than wall
+time. The share is the time of the input divided by that of the step; with one worker, a step waits
+for data only if the share exceeds 1.
 Writes benchmarks/results/input_speed.json.
 """
 
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def configs(*, is_quick: bool) -> dict[str, Recipe]:
-    """The cases: recipes, without weights to start from (they cost no time)."""
+    """Return the recipes to measure, with random initial weights."""
     street = override(load_recipe(ROOT / "recipes/street_lite.toml"), "init=none")
     paper = Recipe("paper")  # the defaults: ResNet-101, ASPP, 321x321
     paper = override(override(paper, "optimizer.accumulate=1"), "scales=[1.0, 0.75, 0.5]")
@@ -99,7 +99,7 @@ def measure(name: str, config: Recipe, *, samples: int, steps: int) -> dict[str,
     ]
     collate_s = (time.process_time() - start) / (len(batches) * batch_size)
     step_s = time_step(config, batches, dataset.label_set.num_classes, steps=steps)
-    # The first sample pays for what is loaded on first use.
+    # The first sample includes the time of lazy imports.
     decode_s, augment_s = statistics.median(decode[1:]), statistics.median(change[1:])
     samples_a_step = batch_size * config.optimizer.accumulate
     return {
@@ -118,12 +118,12 @@ def measure(name: str, config: Recipe, *, samples: int, steps: int) -> dict[str,
 def time_step(config: Recipe, batches: list[Any], num_classes: int, *, steps: int) -> float:
     model = build_network(config.network_for(num_classes), scales=config.scales)
     model.to(memory_format=torch.channels_last)  # pyright: ignore
-    kept = freeze(model, config.optimizer)
+    frozen = freeze(model, config.optimizer)
     stepper = Stepper(
         model,
         make_optimizer(model, config.optimizer),
         config,
-        kept=kept,
+        frozen_modules=frozen,
         class_weights=None,
         device=torch.device("cpu"),
         processes=ALONE,

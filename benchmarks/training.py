@@ -1,11 +1,11 @@
-"""Our training beside a plain PyTorch loop: speed, peak memory, val mIoU.
+"""Compare the training loop with a plain PyTorch loop: speed, peak memory, val mIoU.
 
     python benchmarks/training.py --data CAMVID
 
-Each contender lives in a process of its own and trains block by block, by turns, so that a slow
-spell of the machine meets all of them. Network, first weights, loss, schedule, number of steps and
-data are the same; that the networks give the same loss at first is asserted. `atrous coarse` is
-what our recipes do with the same number of steps: most of them at output stride 16. With a GPU:
+Each contender runs in its own process. They alternate in blocks of steps, so that a slow phase of
+the machine affects all of them. Network, initial weights, loss, schedule, number of steps and data
+are the same, and the benchmark asserts that the networks start with the same loss. `atrous coarse`
+takes most of the steps at output stride 16, as the recipes of street-lite do. With a GPU:
 
     python benchmarks/training.py --data CAMVID --recipe recipes/camvid_resnet101.toml --device cuda
 """
@@ -89,7 +89,7 @@ def parse() -> argparse.Namespace:
 
 
 class Worker:
-    """A contender in a process of its own, asked line by line."""
+    """A contender in its own process, controlled through lines of text."""
 
     def __init__(self, name: str, options: argparse.Namespace, folder: Path) -> None:
         self.name = name
@@ -111,7 +111,7 @@ class Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            sys.exit(f"{self.name} has failed; its error stands above")
+            sys.exit(f"{self.name} has failed; its error is printed above")
         return json.loads(line)
 
     def ask(self, **request: Any) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def row(worker: Worker, workers: dict[str, Worker]) -> dict[str, Any]:
 
 
 def matmul_rate(workers: dict[str, Worker]) -> float:
-    """Give the best rate that any of the processes measured: what the machine can do."""
+    """Return the best rate that any process measured, as the limit of the machine."""
     return max(worker.facts["matmul_tflops"] for worker in workers.values())
 
 
@@ -190,7 +190,7 @@ def print_table(result: dict[str, Any]) -> None:
         )
 
 
-# --- what runs in a contender's process ---------------------------------------------------------
+# --- code that runs in a contender's process -----------------------------------------------------
 
 
 def work(options: argparse.Namespace) -> None:
@@ -212,7 +212,7 @@ def work(options: argparse.Namespace) -> None:
         if options.device == "cpu":
             keep_freed_memory()
         loop = Run(config, options.folder, device=options.device, say=lambda _: None)
-        batches = loop._batches()
+        batches = loop.batches()
     summary = macs(loop.model, config)
     say(
         loss=first_loss(loop, config),
@@ -267,7 +267,7 @@ def assignments(options: argparse.Namespace) -> list[str]:
 
 
 def first_loss(loop: Any, config: Any) -> float:
-    """Give the loss of the first val images at the initial weights, in evaluation mode."""
+    """Return the loss of the first val images at the initial weights, in evaluation mode."""
     import numpy as np
     import torch
 
@@ -320,7 +320,7 @@ def macs(model: Any, config: Any) -> int:
 
 
 def matmul_tflops(device: Any) -> float:
-    """Measure the device's matrix product: float32, on CUDA TF32 as its convolutions have it."""
+    """Measure the device's matrix product in float32; on CUDA in TF32, as convolutions use it."""
     import torch
 
     size = 1024 if device.type == "cpu" else 8192
@@ -342,7 +342,7 @@ def matmul_tflops(device: Any) -> float:
 
 
 def peak_mb(device: Any) -> float:
-    """Give the most memory that training took: of the GPU, or of this process on a CPU."""
+    """Return the peak memory of training: of the GPU, or of this process on a CPU."""
     import resource
 
     import torch

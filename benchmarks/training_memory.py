@@ -1,16 +1,16 @@
-"""Peak memory and time of a training step: several scales jointly, sequentially, checkpointed.
+"""Peak memory and time of a training step: joint or sequential scales, with checkpointed blocks.
 
     python benchmarks/training_memory.py                  ResNet-101, 321x321, scales 1, 0.75, 0.5
     python benchmarks/training_memory.py --device cuda
-    python benchmarks/training_memory.py --quick          ResNet-18 at 65x65, to see that it runs
+    python benchmarks/training_memory.py --quick          ResNet-18 at 65x65, as a test
 
-Each way runs in a process of its own; the ways take turns. On the CPU memory is the process's most
-resident memory less what it held before the first step, gradients and momentum included, weights
-not. The heap keeps pieces of what it was given back, so one more process of each way, which is not
-timed, runs with a heap that gives every large block back to the system at once (glibc only): what
-the tensors need. On CUDA memory is what PyTorch's allocator gave out at most. Beside wall time
-stands the process's CPU time, which other load on the machine moves less. That the ways
-give equal gradients is asserted by tests/training/test_step.py; here their losses are compared.
+Each variant runs in its own process; the variants alternate. On the CPU, memory is the peak
+resident memory of the process minus its memory before the first step: gradients and momentum are
+included, weights are not. The heap keeps some freed memory, so each variant also runs in an
+untimed process whose heap returns every large block to the system immediately (glibc only); this
+gives the memory of the tensors alone. On CUDA, memory is the peak of PyTorch's allocator. CPU
+time is reported with wall time, because other load affects it less. tests/training/test_step.py
+asserts that the variants give equal gradients; this benchmark compares their losses.
 Writes benchmarks/results/training_memory.json.
 """
 
@@ -47,8 +47,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=2, help="processes for each way")
-    parser.add_argument("--steps", type=int, default=3, help="timed steps in each process")
+    parser.add_argument("--rounds", type=int, default=2, help="processes per variant")
+    parser.add_argument("--steps", type=int, default=3, help="timed steps per process")
     parser.add_argument("--json", type=Path, default=RESULTS / "training_memory.json")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -81,7 +81,7 @@ def case(*, is_quick: bool) -> tuple[str, int]:
 
 
 def measure_apart(way: str, environment: dict[str, str]) -> dict[str, Any]:
-    """Measure in a fresh process with our own arguments."""
+    """Measure one variant in a new process, with the same arguments."""
     words = [sys.executable, *sys.argv, "--way", way]
     everything = {**os.environ, **environment}
     done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env=everything)
@@ -103,7 +103,7 @@ def summarise(way: str, results: list[dict[str, Any]], needed_mb: float) -> dict
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Take the steps of one way in this process."""
+    """Take the steps of one variant in this process."""
     import torch
 
     torch.set_num_threads(options.threads)
@@ -133,7 +133,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def make_step(network: str, size: int, options: argparse.Namespace) -> tuple[Any, Any]:
-    """Give a stepper as a run has it, and an endless batch of random pixels."""
+    """Return a stepper as a run builds it, and an endless iterator of one random batch."""
     import itertools
 
     import torch
@@ -156,12 +156,12 @@ def make_step(network: str, size: int, options: argparse.Namespace) -> tuple[Any
     torch.manual_seed(0)
     model = build_network(config.network_for(CLASSES), scales=config.scales).to(options.device)
     model.to(memory_format=torch.channels_last)
-    kept = freeze(model, config.optimizer)
+    frozen = freeze(model, config.optimizer)
     stepper = Stepper(
         model,
         make_optimizer(model, config.optimizer),
         config,
-        kept=kept,
+        frozen_modules=frozen,
         class_weights=None,
         device=torch.device(options.device),
         processes=ALONE,

@@ -1,8 +1,7 @@
 """A plain PyTorch training loop, as the ports of DeepLab v2 write it.
 
-Eager float32, channels first, all scales in one graph, Pillow transforms in DataLoader workers. The
-network, the loss, the schedule and the data are those of the recipe, so that the loops differ in
-how they compute and not in what.
+Eager float32, channels first, all scales in one graph, Pillow transforms in DataLoader workers.
+Network, loss, schedule and data come from the recipe, so that both loops compute the same.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from atrous.models import DeepLab, build_network
 from atrous.models.depthwise import DepthwiseConv2d
 from atrous.training import Recipe
 from atrous.training.data import open_data
-from atrous.training.init_weights import load_initial
+from atrous.training.init_weights import load_init_weights
 from atrous.training.losses import multiscale_losses
 from atrous.training.optimizer import freeze, make_optimizer, poly_factor
 
@@ -69,7 +68,7 @@ class PillowSamples(TorchDataset[tuple[Tensor, Tensor]]):
 
 
 class PlainLoop:
-    """The same recipe, one step at a time."""
+    """Takes the steps of a recipe."""
 
     def __init__(self, config: Recipe, device: str) -> None:
         self.config = config
@@ -80,10 +79,10 @@ class PlainLoop:
         self.model = build_network(
             config.network_for(self.train_set.label_set.num_classes), scales=config.scales
         )
-        load_initial(self.model, config.init)
+        load_init_weights(self.model, config.init)
         use_plain_convolutions(self.model)
         self.model.to(self.device)
-        self.kept = freeze(self.model, config.optimizer)
+        self.frozen_modules = freeze(self.model, config.optimizer)
         self.optimizer = make_optimizer(self.model, config.optimizer)
         self.iteration = 0
 
@@ -108,7 +107,7 @@ class PlainLoop:
     def step(self, batches: Iterator[tuple[Tensor, Tensor]]) -> float:
         optimizer = self.config.optimizer
         self.model.train()
-        for module in self.kept:
+        for module in self.frozen_modules:
             module.eval()
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * poly_factor(self.iteration, optimizer)
@@ -135,7 +134,7 @@ class PlainLoop:
 
 
 def use_plain_convolutions(model: DeepLab) -> None:
-    """Put PyTorch's own depthwise convolutions in place of ours, with the same weights."""
+    """Replace the depthwise convolutions of atrous by PyTorch's, with the same weights."""
     for parent in model.modules():
         for name, child in parent.named_children():
             if isinstance(child, DepthwiseConv2d):

@@ -86,7 +86,7 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: s
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
-def test_damaged_exif_does_not_cost_the_photo(tmp_path: Path) -> None:
+def test_photo_with_damaged_exif_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     Image.fromarray(photo()).save(path, exif=b"Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\xff\xff\x01")
     assert read_image(path).shape == (6, 9, 3)
@@ -178,7 +178,9 @@ def test_empty_file_is_refused(tmp_path: Path) -> None:
 
 def test_text_named_png_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("not a picture")
-    with pytest.raises(ValueError, match=r"a\.png is not an image in a format that can be read"):
+    with pytest.raises(
+        ValueError, match=r"a\.png is not an image in a format that Pillow can read"
+    ):
         read_image(tmp_path / "a.png")
 
 
@@ -232,7 +234,7 @@ def test_pixel_limit_holds_where_pillows_is_switched_off(
 @pytest.mark.parametrize(
     "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((4, 0, 3))]
 )
-def test_arrays_that_are_no_picture_are_not_written(tmp_path: Path, image: Any) -> None:
+def test_arrays_that_are_not_images_are_refused(tmp_path: Path, image: Any) -> None:
     with pytest.raises(ValueError, match="give uint8 RGB of shape"):
         write_image(tmp_path / "a.png", image)
 

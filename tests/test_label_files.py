@@ -114,13 +114,15 @@ def test_lossy_label_file_is_refused(tmp_path: Path) -> None:
         (np.array([[0, 70000]]), r"hold \[70000\]"),
     ],
 )
-def test_what_is_no_label_map_is_not_written(tmp_path: Path, labels: np.ndarray, says: str) -> None:
+def test_arrays_that_are_not_label_maps_are_refused(
+    tmp_path: Path, labels: np.ndarray, says: str
+) -> None:
     with pytest.raises(ValueError, match=says):
         write_labels(tmp_path / "a.png", labels, THREE)
     assert not list(tmp_path.iterdir())
 
 
-def test_labels_are_written_as_png_alone(tmp_path: Path) -> None:
+def test_labels_are_written_only_as_png(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"labels\.jpg: labels are written as PNG"):
         write_labels(tmp_path / "labels.jpg", np.zeros((2, 2), np.uint8), THREE)
 

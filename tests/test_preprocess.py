@@ -91,7 +91,7 @@ def test_other_arrays_are_refused(image: Any, came: str) -> None:
     [
         ({"channel_order": "gbr"}, "channel_order is 'gbr'; it must be 'rgb' or 'bgr'"),
         ({"padding": "zero"}, "padding is 'zero'; it must be 'none' or 'mean_to_8k1'"),
-        ({"mean": (1.0, 2.0)}, "three numbers each"),
+        ({"mean": (1.0, 2.0)}, "each must be three numbers"),
         ({"std": (1.0, 0.0, 1.0)}, "std above 0"),
     ],
 )

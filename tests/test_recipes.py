@@ -76,7 +76,7 @@ def test_a_recipe_takes_two_steps(path: Path, tmp_path: Path) -> None:
         write_tree(val_root, config.data.val_dataset, recipe=path.stem)
     small = shrink(config, tmp_path / "data", val_root)
     run = Run(small, tmp_path / "run", device="cpu", say=lambda _: None)
-    batches = run._batches()
+    batches = run.batches()
     before = {name: p.detach().clone() for name, p in run.model.head.named_parameters()}
     losses = [run.step(batches), run.step(batches)]
     assert all(math.isfinite(loss) for loss in losses)

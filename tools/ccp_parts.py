@@ -2,13 +2,13 @@
 
     python tools/ccp_parts.py CCP OUT
 
-CCP is the folder that the archive unpacked into: photos/NNNN.jpg beside
+CCP is the folder of the unpacked archive: photos/NNNN.jpg and
 annotations/pixel-level/NNNN.mat (variable `groundtruth`), or a copy of it with images/NNNN.jpg and
-labels/NNNN.png, where the PNG holds the same 59 numbers. OUT gets labels/NNNN.png, classes.txt,
-splits/ and a link to the photos.
+labels/NNNN.png, where the PNG holds the same 59 class indices. The tool writes
+labels/NNNN.png, classes.txt, splits/ and a link to the images into OUT.
 
-Of the numbers that end in 1 or 6, those up to 500 are `val` and the others `test`; all other photos
-are `train`.
+Images whose number ends in 1 or 6 are `val` up to number 500 and `test` above; all others are
+`train`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CLASSES = (
     "wallet", "watch", "wedges",
 )  # fmt: skip
 
-# A suit is outlined as its jacket, the trousers apart; jumpers and rompers are overalls.
+# The outline of a suit is its jacket, without the trousers; jumpers and rompers are overalls.
 PARTS: dict[str, tuple[str, ...]] = {
     "background": ("null",),
     "hair": ("hair",),
@@ -79,12 +79,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def convert(ccp: Path, out: Path) -> dict[str, int]:
-    """Write OUT; returns the number of photos in each split.
+    """Write OUT; returns the number of images in each split.
 
     Raises:
-        FileNotFoundError: If `ccp` has neither layout, or a photo is missing.
-        ValueError: If a label is none of the 59.
-        OSError: If the photos cannot be linked.
+        FileNotFoundError: If `ccp` has neither layout, or an image is missing.
+        ValueError: If a label is not one of the 59 classes.
+        OSError: If the folder of images cannot be linked.
     """
     photos, annotations, read = find_layout(ccp)
     image_of, table = files_by_stem(photos), merge_table()
@@ -94,7 +94,7 @@ def convert(ccp: Path, out: Path) -> dict[str, int]:
     splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     for name, path in annotations.items():
         if name not in image_of:
-            raise FileNotFoundError(f"{path} has no photo {photos / name}.jpg; unpack both")
+            raise FileNotFoundError(f"{path} has no image {photos / name}.jpg; unpack both")
         labels = read(path)
         if labels.max() >= len(CLASSES):
             raise ValueError(f"{path} holds the label {labels.max()}; CCP's are 0-58")
@@ -110,7 +110,7 @@ def convert(ccp: Path, out: Path) -> dict[str, int]:
 
 
 def find_layout(ccp: Path) -> tuple[Path, dict[str, Path], Callable[[Path], NDArray[Any]]]:
-    """Give the folder of photos, the label file of each number, and what reads one."""
+    """Return the folder of images, the label file of each image, and a function that reads one."""
     pixel_level = ccp / "annotations" / "pixel-level"
     if pixel_level.is_dir():
         files = {path.stem: path for path in sorted(pixel_level.glob("*.mat"))}
@@ -118,19 +118,19 @@ def find_layout(ccp: Path) -> tuple[Path, dict[str, Path], Callable[[Path], NDAr
     if (ccp / "labels").is_dir():
         return ccp / "images", files_by_stem(ccp / "labels"), read_labels
     raise FileNotFoundError(
-        f"{ccp} holds neither annotations/pixel-level/ beside photos/, nor labels/ beside images/; "
+        f"{ccp} holds neither annotations/pixel-level/ with photos/, nor labels/ with images/; "
         "give the folder that CCP was unpacked into"
     )
 
 
 def merge_table() -> NDArray[np.uint8]:
-    """Give the part of each of the 59 classes: (59,) uint8."""
+    """Return the part of each of the 59 classes: (59,) uint8."""
     part_of = {name: index for index, names in enumerate(PARTS.values()) for name in names}
     return np.array([part_of[name] for name in CLASSES], np.uint8)
 
 
 def split_of(name: str) -> str:
-    """Say which split a photo's number belongs to."""
+    """Return the split of an image, from its number."""
     number = int(name)
     if number % 5 != 1:
         return "train"
@@ -138,13 +138,13 @@ def split_of(name: str) -> str:
 
 
 def link_photos(photos: Path, link: Path) -> None:
-    """Make OUT/images the photos' folder, without a copy."""
+    """Link OUT/images to the folder of images."""
     if link.exists():
         return
     try:
         link.symlink_to(photos.resolve(), target_is_directory=True)
     except OSError as error:
-        raise OSError(f"{link} cannot be made a link ({error}); copy {photos} there") from error
+        raise OSError(f"{link} could not be linked ({error}); copy {photos} there") from error
 
 
 if __name__ == "__main__":

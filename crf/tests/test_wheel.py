@@ -88,24 +88,9 @@ def write_proof(project: Path, wheel: Path, seconds: float) -> None:
         f"| {commit} | {platform.system()} {platform.machine()} | {platform.python_version()} | "
         f"{tag} | {wheel.stat().st_size / 1e6:.2f} MB | {seconds:.1f} s | works |"
     )
-    lines = PROOF.read_text("utf-8").splitlines() if PROOF.exists() else HEAD.splitlines()
+    lines = PROOF.read_text("utf-8").splitlines()
     kept = [line for line in lines if f"| {tag} |" not in line]
     PROOF.write_text("\n".join([*kept, row]) + "\n", encoding="utf-8")
-
-
-HEAD = f"""# The wheel of atrous-crf
-
-Built with pip and repaired with auditwheel, then installed in a new virtual environment that has
-numpy, but neither a compiler nor torch. There `python -m atrous_crf.pydensecrf` runs a script of
-pydensecrf. The install time is that of the wheel alone, without numpy. Made by
-
-```bash
-{COMMAND}
-```
-
-| commit | platform | Python | wheel | size | install | result |
-|---|---|---|---|---|---|---|
-"""
 
 
 def test_the_proof_is_there() -> None:

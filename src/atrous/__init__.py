@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .batch_crf import refine_folder
     from .data import load_dataset
     from .errors import AtrousError, DataError, InputError, WeightsError
     from .evaluation import evaluate
@@ -35,6 +36,7 @@ __all__ = [
     "list_weights",
     "load_dataset",
     "load_model",
+    "refine_folder",
     "train",
 ]
 
@@ -52,6 +54,7 @@ _HOMES = {
     "list_weights": "weights",
     "load_dataset": "data",
     "load_model": "weights",
+    "refine_folder": "batch_crf",
     "train": "training",
 }
 

@@ -8,6 +8,8 @@ installed without this one as well.
 
 from __future__ import annotations
 
+import os
+
 from atrous_crf.errors import AtrousError, InputError, MissingPackageError
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "OutOfMemoryError",
     "TrainingError",
     "WeightsError",
+    "one_line",
 ]
 
 
@@ -40,3 +43,13 @@ class OutOfMemoryError(AtrousError, MemoryError):
 
 # Not bugs: reported on one line, and one failed image does not end a batch.
 EXPECTED_ERRORS = (AtrousError, OSError, MemoryError)
+
+
+def one_line(error: BaseException) -> str:
+    """Give an error's message on one line; an error of the system names its file first."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        line = f"{os.fsdecode(error.filename)}: {error.strerror}"
+        if isinstance(error, (FileExistsError, NotADirectoryError)):
+            return f"{line}; a folder is needed there: move that file or choose another folder"
+        return line
+    return " ".join(str(error).split()) or type(error).__name__

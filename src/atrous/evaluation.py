@@ -26,12 +26,18 @@ from .metrics import (
 )
 from .metrics.confusion import Counts, Floats
 from .predict import Segmenter
+from .suggestions import did_you_mean
+from .tables import to_table
 from .weights import Entry
+
+MULTI_SCALE = (1.0, 0.75, 0.5)
+WORDS = ("msc", "flip", "crf")  # that names of variants are made of
+ALL_VARIANTS = "single,flip,msc,msc+flip,crf,flip+crf,msc+crf,msc+flip+crf"
 
 
 @dataclass(frozen=True)
 class Report:
-    """Scores of one way to run a network on one data set; fractions in 0..1.
+    """Scores of one variant of a network on one data set; fractions in 0..1.
 
     Attributes:
         dataset: Name and split, e.g. `camvid/val`.
@@ -176,10 +182,10 @@ def evaluate(
         variants: Name -> `Segmenter` options that replace the segmenter's own (`scales`, `flip`,
             `crf`); all are scored from one reading of the data, and the network runs once for
             each image, set of scales and mirror image.
-        progress: Called with (images done, images in all) after each image.
+        progress: Called with (images done, number of images) after each image.
 
     Returns:
-        A report, or with `variants` one a name.
+        A report, or with `variants` one per name.
 
     Raises:
         InputError: If classes differ, the data set is empty, or an option is unknown.
@@ -194,16 +200,16 @@ def evaluate(
     check_classes(segmenter, dataset.label_set, dataset.name)
     if leak := describe_leak(segmenter.entry, dataset):
         warnings.warn(leak, LeakWarning, stacklevel=2)
-    ways = (
+    segmenters = (
         {"": segmenter}
         if variants is None
         else {name: segmenter.with_options(**options) for name, options in variants.items()}
     )
     classes = dataset.label_set.num_classes
     kinds = (confusion_matrix, trimap_confusions, boundary_counts)
-    counts: dict[str, list[Any]] = {name: [0] * len(kinds) for name in ways}
+    counts: dict[str, list[Any]] = {name: [0] * len(kinds) for name in segmenters}
     for done, sample in enumerate(dataset, start=1):
-        for name, result in segmenter.segment_in_ways(sample.image, ways).items():
+        for name, result in segmenter.segment_variants(sample.image, segmenters).items():
             for index, count in enumerate(kinds):
                 counts[name][index] += count(
                     sample.labels,
@@ -230,3 +236,66 @@ def check_classes(segmenter: Segmenter, label_set: LabelSet, name: str) -> None:
             f"{len(theirs)} of {name} ({', '.join(theirs[:4])}, …); use weights that were trained "
             "on its classes"
         )
+
+
+def parse_variants(
+    text: str, *, scales: tuple[float, ...] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Turn names such as "single,msc+flip" into options of `Segmenter`.
+
+    Args:
+        text: Names between commas: `single`, or `msc`, `flip` and `crf` joined by `+`. `all` is
+            every combination.
+        scales: The scales of `msc`; 1, 0.75 and 0.5 by default.
+
+    Returns:
+        Name -> options, as `evaluate` takes them.
+
+    Raises:
+        InputError: If a name is unknown.
+    """
+    names = [name.strip() for name in text.replace("all", ALL_VARIANTS).split(",")]
+    return {name: _parse_variant(name, scales or MULTI_SCALE) for name in names}
+
+
+def _parse_variant(name: str, scales: tuple[float, ...]) -> dict[str, Any]:
+    words = [] if name == "single" else name.split("+")
+    for word in words:
+        if word == "single":
+            raise InputError(f"`single` in {name!r} cannot be combined with others")
+        if word not in WORDS:
+            raise InputError(
+                f"{word!r} in {name!r} is unknown{did_you_mean(word, ('single', *WORDS))}"
+            )
+    return {
+        "scales": scales if "msc" in words else (1.0,),
+        "flip": "flip" in words,
+        "crf": "crf" in words,
+    }
+
+
+def to_json(
+    segmenter: Segmenter,
+    reports: Mapping[str, Report],
+    variants: Mapping[str, Mapping[str, Any]] | None,
+) -> dict[str, Any]:
+    """Give reports as plain values, with the weights and the options of each.
+
+    Args:
+        segmenter: The segmenter that was scored.
+        reports: Name -> report; without variants, the one report has the name "".
+        variants: What `evaluate` was given.
+    """
+    head = {"weights": segmenter.entry.name}
+    if variants is None:
+        return head | _options(segmenter) | reports[""].to_dict()
+    scored = {
+        name: _options(segmenter.with_options(**variants[name])) | report.to_dict()
+        for name, report in reports.items()
+    }
+    return head | {"variants": scored}
+
+
+def _options(segmenter: Segmenter) -> dict[str, Any]:
+    crf = None if segmenter.crf is None else to_table(segmenter.crf.params)
+    return {"scales": segmenter.scales, "flip": segmenter.flip, "crf": crf}

@@ -1,7 +1,6 @@
-"""Image files to arrays and back: photos as RGB, label maps as class indices, probabilities.
+"""Reads and writes image files: images as RGB, label maps as class indices, probabilities.
 
-Everything is written to a temporary file beside its place and renamed: a file is there whole or not
-at all.
+Files are written atomically: either completely or not at all.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .atomic_file import write_bytes
-from .errors import DataError
+from .errors import DataError, InputError
 from .labels import LabelSet
 
 StrPath = str | os.PathLike[str]
@@ -29,19 +28,19 @@ StrPath = str | os.PathLike[str]
 IMAGE_SUFFIXES = frozenset(
     (".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
-"""Files that count as photos where a folder is read."""
+"""Suffixes of the files that are read as images from a folder."""
 
 MAX_PIXELS = 178_956_970
-"""More is taken for a decompression bomb; also where Pillow refuses by default."""
+"""Larger images are refused as decompression bombs; the limit at which Pillow refuses too."""
 
-LEAST_PROBABILITY = 1e-5  # where the dense CRF clips
+LEAST_PROBABILITY = 1e-5  # the dense CRF clips here too
 UNARY_STEP = -math.log(LEAST_PROBABILITY) / 255
 
 IGNORE_COLOUR = (224, 224, 192)  # PASCAL VOC's colour of index 255
 
-SAVE_INDICES = "save the labels as palette or grey PNG, one index a pixel"
+SAVE_INDICES = "save the labels as palette or grey PNG, one index per pixel"
 
-# Pillow's decoders raise all of these on damaged bytes.
+# Pillow's decoders raise each of these for damaged files.
 _DECODING_ERRORS = (
     OSError,
     SyntaxError,
@@ -58,21 +57,22 @@ _DECODING_ERRORS = (
 
 
 def read_image(source: StrPath | Image.Image) -> NDArray[np.uint8]:
-    """Read a photo as RGB, turned as its EXIF orientation says.
+    """Read an image as RGB, rotated by its EXIF orientation.
 
-    Transparency is laid over white. 16-bit grey is scaled from 0-65535 to 0-255. CMYK is converted
-    without a colour profile. Of an animation or a multi-page file, the first frame is read.
+    Transparent images are drawn on white. 16-bit grey is scaled from 0-65535 to 0-255. CMYK is
+    converted without a colour profile. Of an animation or a multi-page file, the first frame is
+    read.
 
     Args:
-        source: A file of any format that Pillow reads, or a Pillow image (which is left as it is).
+        source: A file in any format that Pillow reads, or a Pillow image, which is not changed.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        DataError: If the file is no image, is damaged, holds more than `MAX_PIXELS` pixels, or
-            holds floats or other values of unknown range.
+        DataError: If the file is not an image, is damaged, has more than `MAX_PIXELS` pixels, or
+            contains floats or other values of unknown range.
     """
     if isinstance(source, Image.Image):
         return _to_rgb(source, "the Pillow image")
@@ -83,19 +83,19 @@ def read_image(source: StrPath | Image.Image) -> NDArray[np.uint8]:
 def read_labels(
     path: StrPath, *, rgb_remedy: str = SAVE_INDICES
 ) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Read a label map as class indices, whatever colours the file's palette gives them.
+    """Read a label map as class indices; the colours of its palette do not matter.
 
     Args:
-        path: A lossless file of one channel.
-        rgb_remedy: What the error says to do about a file that holds RGB colours.
+        path: A file with one channel, compressed without loss.
+        rgb_remedy: Advice that ends the error message for a file of RGB colours.
 
     Returns:
         (H, W) uint8, or uint16 from a 16-bit file.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        DataError: If the file is no image, is damaged, or holds colours or lossy values instead of
-            indices.
+        DataError: If the file is not an image, is damaged, or contains colours or lossy values
+            instead of indices.
     """
     path = Path(path)
     image = _decode(path)
@@ -117,20 +117,20 @@ def read_labels(
 
 
 def write_labels(path: StrPath, labels: NDArray[Any], label_set: LabelSet) -> None:
-    """Write class indices as PNG: with the classes' colours as palette, or 16-bit over 256 classes.
+    """Write class indices as PNG, with the palette of the label set, or 16-bit over 256 classes.
 
     Args:
-        path: Where to; ends in .png, its folder exists.
+        path: The .png file to write; its folder must exist.
         labels: (H, W) integer; classes of `label_set` or its `ignore_index`.
         label_set: Names and colours.
 
     Raises:
-        DataError: If the suffix is not .png, or `labels` has another shape, type or other indices.
+        InputError: If the suffix is not .png, or `labels` has another shape, type or other indices.
         OSError: If the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise DataError(f"{path}: labels are written as PNG, which keeps indices; use a .png name")
+        raise InputError(f"{path}: labels are written as PNG, which keeps indices; use a .png name")
     check_labels(labels, label_set)
     colours = colour_table(label_set)
     if len(colours) > 256:
@@ -142,26 +142,30 @@ def write_labels(path: StrPath, labels: NDArray[Any], label_set: LabelSet) -> No
 
 
 def check_labels(labels: NDArray[Any], label_set: LabelSet) -> None:
-    """Refuse what is no (H, W) map of this label set's indices."""
+    """Check that labels are an (H, W) map of indices of the label set.
+
+    Raises:
+        InputError: If they have another shape, type or other indices.
+    """
     if labels.ndim != 2 or not labels.size or labels.dtype.kind not in "ui":
-        raise DataError(
+        raise InputError(
             f"labels are {labels.dtype} of shape {labels.shape}; give integers of shape (H, W)"
         )
     low, high = int(labels.min()), int(labels.max())
-    present = [low, high]
+    indices = [low, high]
     if low >= 0 and high <= 65535:
-        present = np.flatnonzero(np.bincount(labels.astype(np.int64).ravel())).tolist()
+        indices = np.flatnonzero(np.bincount(labels.astype(np.int64).ravel())).tolist()
     ignored = label_set.ignore_index
-    strange = [v for v in present if not 0 <= v < label_set.num_classes and v != ignored]
-    if strange:
+    unknown = [v for v in indices if not 0 <= v < label_set.num_classes and v != ignored]
+    if unknown:
         known = f"0-{label_set.num_classes - 1}" + ("" if ignored is None else f" and {ignored}")
-        raise DataError(f"labels hold {strange[:8]}, but the label set has the indices {known}")
+        raise InputError(f"labels hold {unknown[:8]}, but the label set has the indices {known}")
 
 
 def colour_table(label_set: LabelSet) -> NDArray[np.uint8]:
-    """Give the colour of every index: (N, 3) uint8, N = 256 or one more than the highest index.
+    """Return the colour of every index: (N, 3) uint8, N = 256 or one more than the highest index.
 
-    Classes have the colours of the palette, the ignored index VOC's pale yellow, the rest black.
+    Classes get the colours of the palette, the ignored index VOC's pale yellow, all others black.
     """
     ignored = label_set.ignore_index
     rows = max(256, label_set.num_classes, 0 if ignored is None else ignored + 1)
@@ -173,52 +177,53 @@ def colour_table(label_set: LabelSet) -> NDArray[np.uint8]:
 
 
 def write_image(path: StrPath, image: NDArray[np.uint8] | Image.Image) -> None:
-    """Write a picture; the suffix names the format, JPEG is written at quality 95.
+    """Write an image in the format of the suffix; JPEG is written at quality 95.
 
     Args:
-        path: Where to; its folder exists.
+        path: The file to write; its folder must exist.
         image: (H, W, 3) uint8 RGB, or a Pillow image.
 
     Raises:
-        DataError: If the suffix names no format that can be written, or `image` is something else.
+        InputError: If no format that can be written has this suffix, or `image` is something else.
         OSError: If the file cannot be written.
     """
     path = Path(path)
-    kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind is None or kind not in Image.SAVE:
-        raise DataError(f"{path}: pictures are not written as {path.suffix!r}; use .png or .jpg")
+    file_format = Image.registered_extensions().get(path.suffix.lower())
+    if file_format is None or file_format not in Image.SAVE:
+        raise InputError(f"{path}: images are not written as {path.suffix!r}; use .png or .jpg")
     if not isinstance(image, Image.Image):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise DataError(
+            raise InputError(
                 f"image is {image.dtype} of shape {image.shape}; give uint8 RGB of shape (H, W, 3)"
             )
         image = Image.fromarray(np.ascontiguousarray(image))
     encoded = io.BytesIO()
-    image.save(encoded, kind, **({"quality": 95} if kind == "JPEG" else {}))
+    image.save(encoded, file_format, **({"quality": 95} if file_format == "JPEG" else {}))
     write_bytes(path, encoded.getvalue(), is_durable=False)
 
 
 def write_probabilities(
     path: StrPath, probabilities: NDArray[np.float32], label_set: LabelSet
 ) -> None:
-    """Write class probabilities small: their logarithm in 256 steps, compressed.
+    """Write class probabilities compactly: their logarithm in 256 levels, compressed.
 
-    The file holds what the dense CRF starts from, -log(clip(p, 1e-5, 1)), so that a small p keeps
-    its relative precision (2.3 %) and classes out of the question compress to almost nothing: a
-    fifth of what float16 takes. numpy alone reads it:
+    The file stores the input of the dense CRF, -log(clip(p, 1e-5, 1)), so that a small p keeps its
+    relative precision (2.3 %) and improbable classes compress to almost nothing. Files take a fifth
+    of the size of float16. Read them with numpy alone:
 
         stored = numpy.load(path)  # unary: (K, H, W) uint8, step: float32, names: (K,) text
         probabilities = numpy.exp(-stored["step"] * stored["unary"])
 
     Raises:
-        DataError: If the suffix is not .npz or `probabilities` is not (K, H, W) with this set's K.
+        InputError: If the suffix is not .npz, or `probabilities` is not (K, H, W) with one map per
+            class.
         OSError: If the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() != ".npz":
-        raise DataError(f"{path}: probabilities are written as compressed numpy; use a .npz name")
+        raise InputError(f"{path}: probabilities are written as compressed numpy; use a .npz name")
     if probabilities.ndim != 3 or len(probabilities) != label_set.num_classes:
-        raise DataError(
+        raise InputError(
             f"probabilities have shape {probabilities.shape}; give (K, H, W) with K = "
             f"{label_set.num_classes} classes"
         )
@@ -252,13 +257,13 @@ def _decode(path: Path) -> Image.Image:
 
 @contextmanager
 def _decoding(name: str) -> Generator[None]:
-    """Turn the many errors of Pillow's decoders into one."""
+    """Raise every error of Pillow's decoders as `DataError`."""
     try:
         yield
     except Image.DecompressionBombError as error:
         raise DataError(_too_large(name, str(error))) from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{name} is not an image in a format that can be read here") from error
+        raise DataError(f"{name} is not an image in a format that Pillow can read") from error
     except _DECODING_ERRORS as error:
         raise DataError(f"{name} is damaged or cut short: {error}") from error
 
@@ -272,7 +277,7 @@ def _to_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
         image = ImageOps.exif_transpose(image)
     if image.mode == "F":
         raise DataError(
-            f"{name} holds floats of unknown range; save it with 8 or 16 bits a channel"
+            f"{name} holds floats of unknown range; save it with 8 or 16 bits per channel"
         )
     if image.mode.startswith("I"):
         return _grey_to_rgb(np.asarray(image), name)
@@ -294,7 +299,7 @@ def _grey_to_rgb(grey: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 
 def _grey_step(path: Path) -> int:
-    """Say how far apart Pillow sets neighbouring greys: 85 for 2-bit PNG, 17 for 4-bit, else 1."""
+    """Return the grey levels between neighbouring indices: 85 in 2-bit PNG, 17 in 4-bit, else 1."""
     with path.open("rb") as file:
         header = file.read(26)
     if not header.startswith(b"\x89PNG"):

@@ -1,4 +1,4 @@
-"""The classes of a label map: names, colours, and the index that is ignored."""
+"""`LabelSet`: names and colours of classes, and the index that is ignored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LabelSet:
     """The classes of a data set or of a network's output.
 
     Raises:
-        InputError: If names and colours differ in number, or a value is out of range.
+        InputError: If the numbers of names and colours differ, or a value is out of range.
     """
 
     names: tuple[str, ...]
@@ -24,8 +24,8 @@ class LabelSet:
     palette: tuple[Colour, ...]
     """One RGB colour (0-255) per class."""
     ignore_index: int | None = IGNORE_INDEX
-    """The label of pixels that are neither trained nor scored; not a class. None where there is
-    none. From 256 classes on, 255 is a class: give None or a higher number."""
+    """The label of pixels that are neither trained on nor scored; not a class. None for no such
+    label. With 256 or more classes, 255 is a class: give None or a higher number."""
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -36,20 +36,21 @@ class LabelSet:
                 "per name"
             )
         if not all(len(c) == 3 and all(v in range(256) for v in c) for c in self.palette):
-            raise InputError("a palette colour is three whole numbers from 0 to 255")
+            raise InputError("a palette colour must be three whole numbers from 0 to 255")
         if self.ignore_index is not None and self.ignore_index not in range(len(self.names), 65536):
             raise InputError(
                 f"ignore_index is {self.ignore_index}, but classes are 0-{len(self.names) - 1} and "
-                "the largest label is 65535; give a number between, or None"
+                "the largest label is 65535; give a number between them, or None"
             )
 
     @property
     def num_classes(self) -> int:
+        """Number of classes, without the ignored index."""
         return len(self.names)
 
 
 def voc_palette(num_colours: int) -> tuple[Colour, ...]:
-    """Return PASCAL VOC's colours: the bits of the index, spread over red, green and blue."""
+    """Return PASCAL VOC's colours, which spread the bits of the index over red, green and blue."""
     colours = []
     for index in range(num_colours):
         red = green = blue = 0

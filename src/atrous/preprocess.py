@@ -1,4 +1,4 @@
-"""Converts a uint8 image to the tensor that the weights expect."""
+"""`Preprocess`: converts a uint8 image to the tensor that the weights expect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CAFFE_MEAN_BGR = (104.008, 116.669, 122.675)
 
 @dataclass(frozen=True)
 class Preprocess:
-    """Normalisation and padding, as the weights were trained.
+    """Normalisation and padding that the weights were trained with.
 
     Raises:
         InputError: If a value is not one of those allowed.
@@ -32,7 +32,7 @@ class Preprocess:
     """Divides each channel, in grey levels."""
     padding: Literal["none", "mean_to_8k1"] = "mean_to_8k1"
     """`none`, or `mean_to_8k1`: pad bottom and right with the mean to the next 8k+1 rows and
-    columns (32k+1 when several scales run), so that there is a score at every 8th pixel."""
+    columns (32k+1 with several input scales), so that scores fall on every 8th pixel."""
 
     def __post_init__(self) -> None:
         if self.channel_order not in ("rgb", "bgr"):
@@ -40,14 +40,16 @@ class Preprocess:
         if self.padding not in ("none", "mean_to_8k1"):
             raise InputError(f"padding is {self.padding!r}; it must be 'none' or 'mean_to_8k1'")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise InputError("mean and std take three numbers each, std above 0")
+            raise InputError(
+                f"mean is {self.mean} and std {self.std}; each must be three numbers, std above 0"
+            )
 
     def __call__(self, image: NDArray[np.uint8], *, is_multiscale: bool = False) -> Tensor:
         """Normalise and pad one image.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            is_multiscale: Whether the network runs several scales (pads to 32k+1 instead of 8k+1).
+            is_multiscale: Whether the network runs several scales; pads to 32k+1 instead of 8k+1.
 
         Returns:
             (1, 3, H', W') float32.
@@ -63,13 +65,13 @@ class Preprocess:
         return F.pad(tensor, (0, right, 0, bottom))  # 0 is the mean after normalisation
 
     def normalise(self, image: NDArray[np.uint8]) -> Tensor:
-        """Order, centre and scale the channels: (H, W, 3) uint8 RGB -> (3, H, W) float32."""
+        """Normalise one image without padding: (H, W, 3) uint8 RGB -> (3, H, W) float32."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise InputError(
                 f"image is {image.dtype} of shape {image.shape}; give uint8 RGB of shape (H, W, 3)"
             )
         channels = image[..., ::-1] if self.channel_order == "bgr" else image
-        pixels = channels.transpose(2, 0, 1).copy()  # torch warns of memory that is read-only
+        pixels = channels.transpose(2, 0, 1).copy()  # torch warns about read-only memory
         mean = torch.tensor(self.mean).view(3, 1, 1)
         std = torch.tensor(self.std).view(3, 1, 1)
         return (torch.from_numpy(pixels).float() - mean) / std

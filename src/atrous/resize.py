@@ -1,8 +1,8 @@
-"""The only resizing of tensors in the project; the corner convention is decided here.
+"""All resizing of tensors, in both conventions for corners.
 
 Caffe's Interp layer maps corner to corner (`align_corners=True`). PyTorch ports resize with
-`align_corners=False`. On the same weights the two give visibly different labels, so a network keeps
-the convention it was trained with.
+`align_corners=False`. With the same weights the two give visibly different labels, so a network
+must use the convention that it was trained with.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def resize_logits(logits: Tensor, size_hw: tuple[int, int], *, align_corners: bo
     Args:
         logits: (N, K, h, w) float.
         size_hw: Rows and columns of the result.
-        align_corners: Whether the centres of the corner pixels coincide (Caffe) or the outer edges.
+        align_corners: True aligns the centres of the corner pixels (Caffe), False the outer edges.
 
     Returns:
         (N, K, H, W) float.
@@ -29,16 +29,16 @@ def resize_logits(logits: Tensor, size_hw: tuple[int, int], *, align_corners: bo
 
 
 def rescale(images: Tensor, scale: float, *, align_corners: bool) -> Tensor:
-    """Resize a batch by a factor, with the size rule of the convention.
+    """Resize a batch of images by a factor, to the size that the convention gives.
 
-    Corner to corner, n rows become floor((n - 1) * scale) + 1: 321 gives 241 and 161 at 0.75 and
-    0.5, as Caffe's Interp does with shrink 4, zoom 3 and shrink 2. Otherwise floor(n * scale),
-    sampled at the given factor as torch's `scale_factor` does. At least 1 in both.
+    With `align_corners`, n rows become floor((n - 1) * scale) + 1: 321 rows become 241 at 0.75 and
+    161 at 0.5, as Caffe's Interp does with shrink 4, zoom 3 and shrink 2. Without, they become
+    floor(n * scale), sampled as torch's `scale_factor` does. The size is at least 1 in both.
 
     Args:
         images: (N, C, H, W) float.
         scale: Positive factor.
-        align_corners: The convention, as in `resize_logits`.
+        align_corners: Convention, as in `resize_logits`.
 
     Returns:
         (N, C, H', W') float.
@@ -47,7 +47,7 @@ def rescale(images: Tensor, scale: float, *, align_corners: bool) -> Tensor:
         return images
     height, width = images.shape[-2:]
     if align_corners:
-        # 100 * 0.29 is 28.99… in floating point.
+        # 100 * 0.29 is 28.99… in floating point, hence the small addition.
         size_hw = (int((height - 1) * scale + 1e-6) + 1, int((width - 1) * scale + 1e-6) + 1)
         return F.interpolate(images, size=size_hw, mode="bilinear", align_corners=True)
     if min(height, width) * scale < 1:  # torch refuses an empty result
@@ -57,12 +57,12 @@ def rescale(images: Tensor, scale: float, *, align_corners: bool) -> Tensor:
 
 
 def resize_labels(labels: Tensor, size_hw: tuple[int, int], *, align_corners: bool) -> Tensor:
-    """Pick the nearest label for each position of a score map; labels are never mixed.
+    """Resize label maps to the nearest label; labels are never interpolated.
 
     Args:
         labels: (N, H, W) integer.
         size_hw: Rows and columns of the result.
-        align_corners: With True, sizes 8k+1 shrink by 8 to exactly every 8th pixel.
+        align_corners: Convention. With True, shrinking 8k+1 to k+1 picks exactly every 8th pixel.
 
     Returns:
         (N, h, w), same dtype.
@@ -73,7 +73,7 @@ def resize_labels(labels: Tensor, size_hw: tuple[int, int], *, align_corners: bo
 
 
 def _nearest(source: int, target: int, align_corners: bool, device: torch.device) -> Tensor:
-    """Find the source pixel under each target pixel, in whole numbers: no half is misrounded."""
+    """Return the nearest source index of each target index, computed exactly in integers."""
     index = torch.arange(target, device=device)
     if not align_corners:
         return (2 * index + 1) * source // (2 * target)
@@ -87,14 +87,14 @@ def resize_image(pixels: Tensor, size_hw: tuple[int, int], *, align_corners: boo
     Args:
         pixels: (N, 3, H, W) uint8.
         size_hw: Rows and columns of the result.
-        align_corners: The convention, as in `resize_logits`.
+        align_corners: Convention, as in `resize_logits`.
 
     Returns:
         (N, 3, h, w) uint8, rounded.
     """
     if tuple(pixels.shape[-2:]) == tuple(size_hw):
         return pixels
-    if tuple(size_hw) == (1, 1):  # torch 2.13's uint8 kernel takes one pixel's strides for others
+    if tuple(size_hw) == (1, 1):  # torch 2.13's uint8 kernel mistakes the strides of a single pixel
         resized = F.interpolate(
             pixels.float(), size=size_hw, mode="bilinear", align_corners=align_corners
         )

@@ -59,7 +59,7 @@ def test_network_is_written_with_its_classes_and_licence(isht7_file: Path, tmp_p
     assert "isht7/pytorch-deeplab-resnet" in result.output
     assert "stride_in_1x1=True" in result.output
     assert "BGR minus (104.008, 116.669, 122.675); padding mean_to_8k1" in result.output
-    assert f"next: atrous segment PHOTO -o OUT --weights {output}" in result.output
+    assert f"next: atrous segment IMAGE -o OUTPUT --weights {output}" in result.output
 
 
 def test_backbone_gets_a_head_for_the_named_classes(backbone_file: Path, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_failures_are_one_line_and_leave_nothing(isht7_file: Path, tmp_path: Pat
     wrong_count = failure(run(isht7_file, "-o", output, "--dataset", "cityscapes"))
     assert "scores 21 classes, but 19 are asked for" in wrong_count
     nowhere = failure(run(isht7_file, "-o", tmp_path / "nowhere" / "out.safetensors"))
-    assert "nowhere does not exist; make it first" in nowhere
+    assert "nowhere is not a folder; create it first" in nowhere
     names = tmp_path / "names.txt"
     assert "names.txt" in failure(run(isht7_file, "-o", output, "--classes", names))
     names.write_text("\n")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,6 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from atrous.cli.crf import CRF_OPTIONS
 from atrous.cli.main import main
 from atrous.crf import CRFParams
 from atrous.image_io import read_image, read_labels, write_image, write_labels, write_probabilities
@@ -125,11 +124,6 @@ def test_parameters_reach_the_crf(crf: Crf) -> None:
     np.testing.assert_allclose(kept, expected.clip(1e-5, 1), rtol=0.03)
 
 
-def test_shown_defaults_are_those_of_the_crf() -> None:
-    defaults = {field.name: field.default for field in dataclasses.fields(CRFParams)}
-    assert {name: default for name, (default, _) in CRF_OPTIONS.items()} == defaults
-
-
 @pytest.mark.parametrize(
     "args", [("--accuracy", "high"), ("--prune-below", "0.01"), ("--workers", "3")]
 )
@@ -221,7 +215,10 @@ def test_second_run_does_what_is_missing(crf: Crf) -> None:
     Path("out/b.npz").unlink()
     result = crf("--write", "both")
     assert result.exit_code == 0
-    assert result.stdout.splitlines()[0] == "2 of 3 were there already and are left"
+    assert (
+        result.stdout.splitlines()[0]
+        == "skipped 2 images whose results exist; --overwrite repeats them"
+    )
     assert result.stdout.splitlines()[1].startswith("1 of 1 images refined in ")
     after = {name: Path("out", name).stat().st_mtime_ns for name in written()}
     assert [name for name in before if before[name] != after[name]] == ["b.npz", "b.png"]
@@ -231,7 +228,7 @@ def test_finished_run_does_nothing(crf: Crf) -> None:
     assert crf().exit_code == 0
     result = crf()
     assert result.exit_code == 0
-    assert result.stdout == "3 of 3 were there already and are left\n"
+    assert result.stdout == "skipped 3 images whose results exist; --overwrite repeats them\n"
 
 
 def test_results_of_other_settings_are_not_mixed(crf: Crf) -> None:
@@ -250,18 +247,21 @@ def test_results_of_other_settings_are_not_mixed(crf: Crf) -> None:
 def test_failed_write_leaves_nothing_half_written(
     crf: Crf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill(self: Path, content: bytes) -> None:
-        with self.open("wb") as file:
-            file.write(content[:10])
-        raise OSError(28, "No space left on device", str(self))
+    replace = os.replace
 
-    monkeypatch.setattr(Path, "write_bytes", fill)
+    def fill(temporary: Path, path: Path) -> None:
+        if path.suffix == ".png":
+            raise OSError(28, "No space left on device", str(temporary))
+        replace(temporary, path)
+
+    monkeypatch.setattr(os, "replace", fill)
     result = crf()
     assert result.exit_code == 1
+    reason = "could not be written (No space left on device)"
     assert result.stderr.splitlines() == [
         "3 failed:",
         *(
-            f"  {Path('scores', name)}: {Path('out', name[0])}.png: No space left on device"
+            f"  {Path('scores', name)}: {Path('out', name[0])}.png: {reason}"
             for name in ("a.npy", "b.npz", "c.npz")
         ),
     ]
@@ -277,13 +277,13 @@ def test_interrupted_run_starts_no_further_image(crf: Crf, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("rich.progress.Progress.update", interrupt)
+        patch.setattr("atrous.progress.ProgressBar.update", interrupt)
         result = crf("--workers", "1")
     assert result.exit_code == 130
     assert "Interrupted." in result.stderr
     done = len(written())
     assert done < 23
-    assert f"{done - 1} of 23 were there already" in crf().stdout
+    assert f"skipped {done - 1} images" in crf().stdout
     assert len(written()) == 24
 
 
@@ -304,21 +304,20 @@ def test_failures_are_listed_and_the_rest_is_done(crf: Crf) -> None:
     result = crf()
     assert result.exit_code == 1
     assert written() == ["a.png", "b.png", "c.png", "crf.json"]
-    assert "3 of 6 images refined" in result.stdout
+    assert "3 of 8 images refined" in result.stdout
     heading, *reasons = result.stderr.splitlines()
     assert heading == "5 failed:"
-    assert reasons[0] == f"  {Path('scores/alone.npy')}: no photo {Path('photos/alone')}.*"
+    assert reasons[0] == f"  {Path('scores/alone.npy')}: no image {Path('photos/alone')}.*"
     assert "twice.npy, twice.jpeg, twice.jpg share a stem; which belong together?" in reasons[1]
     assert f"{Path('scores/d.npy')}: scores are 4x4 but the image is 8x8; resize" in reasons[2]
     assert f"{Path('scores/e.npz')}: damaged or cut short" in reasons[3]
     assert f"{Path('photos/f.png')} is not an image" in reasons[4]
 
 
-def test_failure_that_nobody_foresaw_is_listed(crf: Crf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("atrous.image_io.write_probabilities", lambda *_: [][0])
-    result = crf("--write", "probabilities")
-    assert result.exit_code == 1
-    assert result.stderr.count(": IndexError: list index out of range") == 3
+def test_bug_ends_the_run_with_its_traceback(crf: Crf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atrous.batch_crf.write_probabilities", lambda *_: [][0])
+    result = crf("--write", "both")
+    assert isinstance(result.exception, IndexError)
 
 
 def test_photos_without_scores_are_counted(crf: Crf) -> None:
@@ -327,7 +326,7 @@ def test_photos_without_scores_are_counted(crf: Crf) -> None:
     result = crf()
     assert result.exit_code == 0
     said = result.stdout.splitlines()[0]
-    assert said == "2 photos have no scores and are left out, first b.png"
+    assert said == "2 images have no scores and are left out, first b.png"
     assert written() == ["a.png", "crf.json"]
 
 
@@ -339,12 +338,33 @@ def test_folder_without_scores_fails(crf: Crf) -> None:
     assert not Path("out").exists()
 
 
+def test_black_and_white_masks_need_a_list_of_classes(masks: Crf) -> None:
+    numbers = {}
+    for path in sorted(Path("masks").iterdir()):
+        numbers[path.name] = (np.array(Image.open(path)) == 1).astype(np.uint8)
+        Image.fromarray(numbers[path.name] * 255).save(path)
+    result = masks()
+    assert result.exit_code == 1
+    assert "`background 0 0 0` and `foreground 255 255 255` in classes.txt" in result.stderr
+    assert not Path("out").exists()
+    Path("classes.txt").write_text("background 0 0 0\nforeground 255 255 255\n")
+    assert masks().exit_code == 0
+    for name, labels in numbers.items():
+        Image.fromarray(labels).save(f"masks/{name}")
+    Path("classes.txt").unlink()
+    expected = {path.name: np.array(Image.open(path)) for path in Path("out").glob("*.png")}
+    assert set(np.unique(expected["a.png"])) == {0, 1}
+    assert masks("--overwrite").exit_code == 0
+    for name, labels in expected.items():
+        assert np.array_equal(np.array(Image.open(f"out/{name}")), labels)
+
+
 def test_masks_of_another_size_or_class_fail(masks: Crf) -> None:
     Image.fromarray(np.zeros((4, 4), np.uint8)).save("masks/a.png")
     Image.fromarray(np.full((17, 9), 7, np.uint8)).save("masks/b.png")
     result = masks("--num-classes", "3")
     assert result.exit_code == 1
-    assert "a.png is 4x4 but a.jpg is 20x30; masks must have their photo's size" in result.stderr
+    assert "a.png is 4x4 (width x height) but a.jpg is 30x20; a mask must have" in result.stderr
     assert "b.png: labels hold [7], but classes are 0-2" in result.stderr
     assert written() == ["c.png", "crf.json"]
 
@@ -359,18 +379,18 @@ def flat(text: str) -> str:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["--labels", "photos"], "give either --probabilities or --labels"),
-        (["-o", "photos"], "photos holds the photos, scores or masks; results there"),
-        (["-o", "scores"], "scores holds the photos, scores or masks; results there"),
-        (["-o", "photos/notes.txt"], "is a file; -o names a folder"),
-        (["-o", "x.png"], "-o names a folder for the results, and x.png looks like a file"),
+        (["--labels", "photos"], "give either probabilities or labels"),
+        (["-o", "photos"], "photos holds the images, scores or masks; results written there"),
+        (["-o", "scores"], "scores holds the images, scores or masks; results written there"),
+        (["-o", "photos/notes.txt"], "is a file; the output must be a folder"),
+        (["-o", "x.png"], "x.png looks like a file name; the output must be a folder"),
         (["--images", "nowhere"], "Directory 'nowhere' does not exist"),
-        (["--gt-prob", "0.5"], "--gt-prob goes with --labels"),
-        (["--unsure", "0"], "--unsure goes with --labels"),
-        (["--num-classes", "3"], "--num-classes goes with --labels"),
+        (["--gt-prob", "0.5"], "gt_prob is an option for label masks, not scores"),
+        (["--unsure", "0"], "unsure_label is an option for label masks, not scores"),
+        (["--num-classes", "3"], "num_classes is an option for label masks, not scores"),
         (["--background", "0"], "0.0 is not in the range x>0"),
-        (["--logits", "--background", "1"], "give one of --logits, --background and"),
-        (["--background", "1", "--background-power", "1"], "give one of --logits, --background"),
+        (["--logits", "--background", "1"], "give only one of logits, background and"),
+        (["--background", "1", "--background-power", "1"], "give only one of logits, background"),
         (["--iterations", "-1"], "iterations is -1; it must be 0 or more"),
         (["--spatial-xy-std", "0"], "spatial_xy_std is 0"),
         (["--prune-below", "2"], "prune_below is 2"),
@@ -387,7 +407,7 @@ def test_wrong_usage_is_status_2(crf: Crf, args: list[str], says: str) -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["--logits"], "--logits goes with --probabilities"),
+        (["--logits"], "logits is an option for scores, not label masks"),
         (["--gt-prob", "1"], "1.0 is not in the range 0<x<1"),
     ],
 )

@@ -87,7 +87,7 @@ def test_demo_says_what_it_did_and_where(demo: tuple[str, Path]) -> None:
         str(folder / "demo.png"),
         str(folder / "overlay.png"),
         str(folder / "labels.png"),
-        "atrous segment YOUR_PHOTO.jpg -o",
+        "atrous segment YOUR_IMAGE.jpg -o",
     ):
         assert text in said
     for hop in ("decode", "preprocess", "network", "upsample", "labels"):

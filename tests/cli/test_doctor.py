@@ -55,7 +55,7 @@ def test_long_lists_are_cut_on_the_terminal_alone(root: Path) -> None:
         Image.new("RGB", (9, 9)).save(root / f"labels/q{seed}.png")
     list_split(root, "train", *(f"q{seed}" for seed in range(8)), "p0")
     result = run(root)
-    assert "and 3 more, on the page" in result.output
+    assert "and 3 more; the page lists all" in result.output
     assert (root / "doctor.html").read_text("utf-8").count("holds RGB pixels") == 8
 
 
@@ -69,9 +69,9 @@ def test_splits_and_a_part_of_the_images_can_be_asked_for(root: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "status", "says"),
     [
-        (("--dataset", "camvidd"), 1, "no data set is called 'camvidd'; did you mean camvid"),
+        (("--dataset", "camvidd"), 1, "no data set is called 'camvidd'; did you mean camvid?"),
         (("--dataset", "ade20k", "--split", "trian"), 1, "no split 'trian'; did you mean train?"),
-        (("-o", "no/page.html"), 1, "no is not a folder; make it first"),
+        (("-o", "no/page.html"), 1, "no is not a folder; create it first"),
         (("--images", "0"), 2, "0 is not in the range x>=1"),
     ],
 )

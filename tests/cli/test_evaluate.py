@@ -45,7 +45,7 @@ def rows(output: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in cells if row}
 
 
-def test_one_way_is_a_table_of_classes_and_bands(case: Case, segmenter: Segmenter) -> None:
+def test_one_variant_is_a_table_of_classes_and_bands(case: Case, segmenter: Segmenter) -> None:
     result = run(case, "-o", "scores.json")
     assert result.exit_code == 0, result.output
     report = evaluate(segmenter, load_dataset("folder", case.root, split="val"))
@@ -78,12 +78,12 @@ def test_variants_are_rows_of_one_table(case: Case, segmenter: Segmenter) -> Non
     assert len(table["3 px"]) == len(table["left"]) == 3
 
 
-def test_all_are_the_eight_ways_and_scales_say_what_msc_means(case: Case) -> None:
+def test_all_is_the_eight_variants_and_scales_replace_those_of_msc(case: Case) -> None:
     result = run(case, "--variants", "all", "--scales", "1,0.5", "-o", "scores.json")
     assert result.exit_code == 0, result.output
     written = json.loads(Path("scores.json").read_text())["variants"]
-    ways = {(len(v["scales"]), v["flip"], v["crf"] is not None) for v in written.values()}
-    assert len(written) == len(ways) == 8
+    kinds = {(len(v["scales"]), v["flip"], v["crf"] is not None) for v in written.values()}
+    assert len(written) == len(kinds) == 8
     assert written["msc"]["scales"] == [1, 0.5]
 
 
@@ -118,15 +118,15 @@ def test_a_submission_is_written_instead_of_scores(
 @pytest.mark.parametrize(
     ("args", "status", "says"),
     [
-        (("--variants", "flipp"), 2, "'flipp' of 'flipp' is unknown; did you mean flip?"),
-        (("--variants", "single+crf"), 2, "`single` stands alone"),
-        (("--variants", "crf+xyz"), 2, "'xyz' of 'crf+xyz' is unknown; there is single, msc"),
-        (("--variants", "all", "--flip"), 2, "--flip and --crf go without --variants"),
-        (("--submission", "out", "--plot", "a.png"), 2, "--submission scores nothing; leave"),
+        (("--variants", "flipp"), 2, "'flipp' in 'flipp' is unknown; did you mean flip?"),
+        (("--variants", "single+crf"), 2, "`single` in 'single+crf' cannot be combined"),
+        (("--variants", "crf+xyz"), 2, "'xyz' in 'crf+xyz' is unknown; choose from single, msc"),
+        (("--variants", "all", "--flip"), 2, "--variants cannot be combined with --flip or --crf"),
+        (("--submission", "out", "--plot", "a.png"), 2, "--submission cannot be combined with -o"),
         (("--submission", "out"), 1, "folder has no server for submissions; choose from voc2012"),
         (("--plot", "a.jpg"), 1, "a.jpg does not end in .svg, .png, .pdf"),
         (("-o", "."), 2, "File '.' is a directory"),
-        (("-o", "no/a.json"), 1, "no is not a folder; make it first"),
+        (("-o", "no/a.json"), 1, "no is not a folder; create it first"),
         (("--split", "tset"), 1, "tset.txt does not exist; splits there: val"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+import tempfile
 import types
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from atrous.cli import main as cli
 from atrous.cli.main import COMMANDS, main
+from atrous.errors import InputError, MissingPackageError
 
 Load = Callable[[str], set[str]]
 
@@ -80,7 +82,7 @@ def test_a_commands_help_loads_no_torch(name: str, loaded_modules: Load) -> None
 from atrous.cli.main import main
 main([{name!r}, "--help"], standalone_mode=False)
 """
-    assert not loaded_modules(code) & {"torch", "matplotlib"}
+    assert not loaded_modules(code) & {"torch", "numpy", "matplotlib", "atrous_crf.kernel"}
 
 
 def test_version_is_the_packages() -> None:
@@ -112,14 +114,14 @@ def test_unknown_command_without_a_near_one_lists_them_all() -> None:
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (ValueError("scales is ();\n  give 1 first"), "Error: scales is (); give 1 first"),
+        (InputError("scales is ();\n  give 1 first"), "Error: scales is (); give 1 first"),
         (FileNotFoundError(2, "No such file or directory", "a.jpg"), "Error: a.jpg: No such file"),
         (PermissionError(13, "Permission denied", b"out"), "Error: out: Permission denied"),
         (FileExistsError(17, "File exists", "out"), "Error: out: File exists; a folder is needed"),
         (FileNotFoundError("a.jpg does not exist"), "Error: a.jpg does not exist"),
         (OSError(), "Error: OSError"),
         (MemoryError("the photo is too large"), "Error: the photo is too large"),
-        (ImportError("install atrous[plot]"), "Error: install atrous[plot]"),
+        (MissingPackageError("install atrous[plot]"), "Error: install atrous[plot]"),
     ],
 )
 def test_failure_is_one_line_and_status_1(
@@ -131,19 +133,42 @@ def test_failure_is_one_line_and_status_1(
     assert result.stderr.count("\n") == 1
 
 
-def test_our_own_mistakes_keep_their_traceback(
-    failing: Callable[[BaseException], Result],
+@pytest.mark.parametrize("error", [ValueError("no"), ImportError("no"), AssertionError("no")])
+def test_bugs_keep_their_traceback_and_ask_for_a_report(
+    failing: Callable[[BaseException], Result], error: Exception
 ) -> None:
-    result = failing(AssertionError("ours"))
-    assert isinstance(result.exception, AssertionError)
+    result = failing(error)
+    assert result.exception is error
+    assert error.__notes__ == [cli.BUG_NOTICE]
+    assert result.exit_code == 1
+
+
+def test_a_users_terminal_shows_traceback_and_notice_of_a_bug() -> None:
+    code = """
+import sys
+from atrous import image_io
+from atrous.cli.main import main
+
+def fail(*_):
+    raise ValueError("a bug")
+
+image_io.write_image = fail
+main(["demo", "-o", sys.argv[1]])
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", code, folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last):")
+    assert "ValueError: a bug\n\nThis is a bug in atrous. Please report it" in done.stderr
 
 
 def test_debug_variable_keeps_the_traceback(
     failing: Callable[[BaseException], Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(cli.DEBUG_VARIABLE, "1")
-    result = failing(ValueError("where from?"))
-    assert isinstance(result.exception, ValueError)
+    result = failing(InputError("where from?"))
+    assert isinstance(result.exception, InputError)
 
 
 def test_interrupt_is_status_130(failing: Callable[[BaseException], Result]) -> None:

@@ -89,8 +89,8 @@ def test_what_was_done_is_said(segment: Any, folder: Path) -> None:
     lines = segment("photos", "-o", "out").stdout.splitlines()
     assert lines[0] == "weights drawn (for tests only)"
     assert lines[1].startswith("dense CRF off (")
-    assert lines[2].startswith(f"{Path('photos/a.jpg')} -> {Path('out/a.png')}  0.")
-    assert lines[-1].startswith("2 of 2 photos labelled in ")
+    assert lines[2].startswith(f"{Path('photos/a.jpg')} -> {Path('out/a.png')}  ")
+    assert lines[-1].startswith("2 of 2 images labelled in ")
     assert lines[-1].endswith("results are in out/")
 
 
@@ -128,7 +128,7 @@ def test_file_whose_name_looks_like_a_glob_is_a_file(segment: Any, folder: Path)
 
 def test_photo_named_twice_is_done_once(segment: Any, folder: Path) -> None:
     result = segment("photos/b.png", "photos/*.png", "photos/../photos/b.png", "-o", "out")
-    assert "1 of 1 photos" in result.stdout
+    assert "1 of 1 images" in result.stdout
     assert written(folder / "out") == ["b.png", "b_overlay.png"]
 
 
@@ -170,12 +170,12 @@ def test_failures_are_listed_and_the_rest_is_done(segment: Any, folder: Path) ->
     result = segment("photos", "nope.jpg", "*.tiff", "bare", "-o", "out")
     assert result.exit_code == 1
     assert written(folder / "out") == ["a.png", "a_overlay.png", "b.png", "b_overlay.png"]
-    assert "2 of 5 photos labelled" in result.stdout
+    assert "2 of 5 images labelled" in result.stdout
     heading, *reasons = result.stderr.splitlines()
     assert heading == "6 failed:"
     assert reasons[0] == "  nope.jpg: does not exist"
     assert reasons[1] == "  *.tiff: matches no file"
-    assert reasons[2].startswith("  bare: no photos in this folder; for those of subfolders give")
+    assert reasons[2].startswith("  bare: no images in this folder; for those of subfolders give")
     photos = Path("photos")
     assert reasons[3].startswith(f"  {photos / 'cut.jpg'} is damaged or cut short: ")
     assert reasons[4] == f"  {photos / 'empty.png'} is empty (0 bytes)"
@@ -192,19 +192,18 @@ def test_nothing_to_do_makes_no_folder(segment: Any, folder: Path) -> None:
 def test_failed_write_leaves_nothing_half_written(
     segment: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_bytes, begun = Path.write_bytes, []
+    replace, begun = os.replace, []
 
-    def fill(self: Path, content: bytes) -> int:
-        begun.append(self)
+    def fill(temporary: Path, path: Path) -> None:
+        begun.append(path)
         if len(begun) > 1:  # the disk is full after the first file
-            write_bytes(self, content[:100])
-            raise OSError(28, "No space left on device", str(self))
-        return write_bytes(self, content)
+            raise OSError(28, "No space left on device", str(temporary))
+        replace(temporary, path)
 
-    monkeypatch.setattr(Path, "write_bytes", fill)
+    monkeypatch.setattr(os, "replace", fill)
     result = segment("photos", "-o", "out")
     assert result.exit_code == 1
-    full = "No space left on device"
+    full = "could not be written (No space left on device)"
     assert result.stderr.splitlines()[1:] == [
         f"  {Path('photos/a.jpg')}: {Path('out/a_overlay.png')}: {full}",
         f"  {Path('photos/b.png')}: {Path('out/b.png')}: {full}",
@@ -221,10 +220,13 @@ def test_failed_write_leaves_nothing_half_written(
     [
         (["photos"], "Missing option '-o'"),
         (["-o", "out"], "Missing argument 'PATHS...'"),
-        (["photos", "-o", "photos"], "photos holds the photos; results there could replace some"),
-        (["photos/b.png", "-o", "photos"], "photos holds the photos"),
-        (["photos", "-o", "photos/notes.txt"], "is a file; -o names a folder"),
-        (["photos", "-o", "labels.png"], "-o names a folder for the results, and labels.png looks"),
+        (
+            ["photos", "-o", "photos"],
+            "photos holds the images; results written there could",
+        ),
+        (["photos/b.png", "-o", "photos"], "photos holds the images"),
+        (["photos", "-o", "photos/notes.txt"], "is a file; the output must be a folder"),
+        (["photos", "-o", "labels.png"], "labels.png looks like a file name; the output must"),
         (["photos", "-o", "out", "--scales", "1,half"], "'1,half' is not a list such as 1,0.75"),
         (["photos", "-o", "out", "--scales", "0.5,1"], "give 1 first"),
         (["photos", "-o", "out", "--tile"], "No such option"),

@@ -71,7 +71,10 @@ def test_json_holds_every_number() -> None:
     ("args", "message"),
     [
         (("deeplabv2_resnet102",), "did you mean deeplabv2_resnet101"),
-        (("deeplabv2_resnet18", "--head", "asp"), "no head is called 'asp'; did you mean aspp"),
+        (
+            ("deeplabv2_resnet18", "--head", "asp"),
+            "'asp' is not one of 'aspp', 'aspp_s'",
+        ),
         (("deeplabv2_resnet18", "--size", "513"), "'513' is not rows x columns such as 513x513"),
         (("deeplabv2_resnet18", "--size", "0x5"), "'0x5' is not rows x columns"),
         (("deeplabv2_resnet18", "--size", "-5x5"), "'-5x5' is not rows x columns"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,6 @@ import torch
 from click.testing import CliRunner, Result
 
 from atrous.cli.main import main
-from atrous.cli.tune_crf import _stages
 from atrous.predict import Segmenter
 from atrous.weights import read_weights, save_weights
 
@@ -38,7 +35,7 @@ def test_the_best_parameters_go_into_a_copy_of_the_weights(noisy: Case, weights:
     before = weights.read_bytes()
     result = run(noisy, weights, "-o", "out.safetensors")
     assert result.exit_code == 0, result.output
-    assert "folder/val, 7 images that the search did not see" in result.output
+    assert "folder/val, 7 images that the search did not use" in result.output
     assert "within 3 px" in result.output
     assert "95 % intervals of 1000 resamples" in result.output
     assert "The CRF is on by default: on 7 images" in result.output
@@ -47,14 +44,14 @@ def test_the_best_parameters_go_into_a_copy_of_the_weights(noisy: Case, weights:
     (state, entry), (tuned_state, tuned) = map(read_weights, (weights, "out.safetensors"))
     assert tuned.use_crf
     assert tuned.crf is not None
-    assert tuned.crf["spatial_weight"] == 2
+    assert tuned.crf.spatial_weight == 2
     assert all(torch.equal(tuned_state[name], tensor) for name, tensor in state.items())
     assert tuned.label_set == entry.label_set
     # Half precision stays half precision.
     assert Path("out.safetensors").stat().st_size < 1.01 * len(before)
     again = run(noisy, weights, "-o", "out.safetensors")
     assert again.exit_code == 2
-    assert "out.safetensors is there; choose another name, or give --overwrite" in again.output
+    assert "out.safetensors exists; choose another name or add --overwrite" in again.output
 
 
 def test_where_it_does_not_help_the_crf_stays_off(thin: Case, weights: Path) -> None:
@@ -71,7 +68,7 @@ def test_where_it_does_not_help_the_crf_stays_off(thin: Case, weights: Path) -> 
     ("args", "status", "says"),
     [
         (("-o", "out.pth"), 2, "out.pth: weights are written as .safetensors"),
-        (("-o", "no/out.safetensors"), 1, "no is not a folder; make it first"),
+        (("-o", "no/out.safetensors"), 1, "no is not a folder; create it first"),
         (("--report-images", "9"), 1, "1 images to search on and 9 to report on were asked for"),
         (("--split", "vall"), 1, "vall.txt does not exist; splits there: val"),
     ],
@@ -85,7 +82,7 @@ def test_wrong_usage_is_one_line(
     assert "Traceback" not in result.output
 
 
-def test_ctrl_c_says_how_to_go_on(
+def test_ctrl_c_says_how_to_resume(
     noisy: Case, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*args: object) -> None:
@@ -94,20 +91,4 @@ def test_ctrl_c_says_how_to_go_on(
     monkeypatch.setattr("atrous.tune_crf.work.Work.score", interrupted)
     result = run(noisy, weights)
     assert result.exit_code == 130
-    assert "The same command goes on from tune-crf-drawn." in result.output
-
-
-def test_stages_of_the_same_name_are_counted_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[tuple[int, str]] = []
-
-    @contextmanager
-    def counted(total: int, what: str) -> Iterator[Callable[[], None]]:
-        opened.append((total, what))
-        yield lambda: None
-
-    monkeypatch.setattr("atrous.cli.tune_crf.images_progress", counted)
-    with _stages() as update:
-        for what, total in (("round 2", 3), ("round 2", 3), ("report", 2)):
-            for done in range(1, total + 1):
-                update(what, done, total)
-    assert opened == [(3, "round 2"), (3, "round 2"), (2, "report")]
+    assert "Repeat the command to resume from tune-crf-drawn." in result.output

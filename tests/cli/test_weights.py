@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from atrous.cli.main import main
+from atrous.crf import CRFParams
 from atrous.labels import LabelSet, voc_palette
 from atrous.network_options import NetworkOptions
 from atrous.preprocess import Preprocess
@@ -26,17 +27,10 @@ def run(*arguments: str) -> Result:
 def _one_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = Entry(
         name="street-tiny",
-        options=OPTIONS,
+        options=NetworkOptions(**OPTIONS),
         label_set=LabelSet(("sky", "road"), voc_palette(2)),
         preprocess=Preprocess("rgb", (127, 127, 127), (128, 128, 128), "none"),
-        crf={
-            "iterations": 10,
-            "spatial_weight": 3,
-            "spatial_xy_std": 1,
-            "bilateral_weight": 4,
-            "bilateral_xy_std": 67,
-            "bilateral_rgb_std": 3,
-        },
+        crf=CRFParams(),
         metrics={"camvid/val 360x480": {"miou": 0.6789, "pixel_accuracy": 0.9}},
         licence="CC BY-NC-SA 3.0",
         notice="non-commercial research only",
@@ -61,7 +55,7 @@ def test_list_shows_entries_and_what_others_publish() -> None:
         "camvid/val 360x480: miou 0.679, pixel_accuracy 0.900",
         "CC BY-NC-SA 3.0; non-commercial research only",
         "deeplabv2_resnet101_msc-vocaug-20000.pth",
-        "beware: train2_iter_20000 was trained on train and val together",
+        "warning: train2_iter_20000 was trained on train and val together",
         "atrous convert train_iter_20000.caffemodel --dataset voc -o voc.safetensors",
     ):
         assert text in result.output
@@ -74,7 +68,7 @@ def test_name_shows_everything() -> None:
     for text in (
         "sky, road",
         "RGB minus (127, 127, 127), divided by (128, 128, 128); padding none",
-        "off unless asked otherwise (iterations 10, spatial_weight 3",
+        "off by default (iterations 10, spatial_weight 3",
         "CC BY-NC-SA 3.0; non-commercial research only",
         "trained by the tests",
         "2024-05-06",
@@ -97,7 +91,7 @@ def test_empty_package_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(catalog, "BUNDLED", tmp_path)
     result = run()
     assert result.exit_code == 0, result.output
-    assert result.output.startswith("No weights are in this package.")
+    assert result.output.startswith("This package contains no weights.")
 
 
 @pytest.mark.parametrize("published", catalog.PUBLISHED_ELSEWHERE, ids=lambda p: p.files[:20])

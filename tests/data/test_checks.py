@@ -39,7 +39,7 @@ def test_labels_of_fewer_than_two_classes_are_refused(tmp_path: Path, masks, say
     with pytest.raises(ValueError, match=says):
         check_trainable(dataset)
     with pytest.raises(ValueError, match=says):
-        open_data(Recipe(data=DataConfig(dataset="folder", root=str(tmp_path))))
+        open_data(Recipe(name="one class", data=DataConfig(dataset="folder", root=str(tmp_path))))
 
 
 def test_classes_that_are_in_different_images_are_enough(tmp_path: Path) -> None:

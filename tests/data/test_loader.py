@@ -100,6 +100,14 @@ def test_the_seed_changes_the_samples(stream):
     assert not torch.equal(first, second)
 
 
+def test_an_unexpected_error_of_a_worker_ends_the_workers(stream):
+    """They ignore SIGTERM, so Python would wait for them at exit for as long as they live."""
+    stream.transform = None
+    with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+        batches(stream, start=0, stop=12, workers=2)
+    assert not multiprocessing.active_children()
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_damaged_file_is_named_in_one_line(stream, workers):
     for pair in stream.dataset.pairs:

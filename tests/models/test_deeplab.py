@@ -251,7 +251,7 @@ def test_changed_stride_is_what_options_build_again() -> None:
 
 def test_rate_without_whole_counterpart_is_refused_and_nothing_changes() -> None:
     model = create_model("deeplabv2_resnet18", num_classes=2, atrous_rates=(6, 7))
-    with pytest.raises(ValueError, match=r"\(6, 7\) at output stride 8 have no whole-number"):
+    with pytest.raises(ValueError, match=r"\(6, 7\) at output stride 8 are not whole numbers"):
         model.set_output_stride(16)
     assert (model.output_stride, model.atrous_rates) == (8, (6, 7))
     assert model.head.branches[0].dilation == (6, 6)
@@ -339,7 +339,7 @@ def test_gradient_reaches_every_parameter(name: str) -> None:
 def test_gradient_reaches_every_parameter_of_every_head(head: Any) -> None:
     torch.manual_seed(0)
     for in_vgg in (False, True):
-        model = make_head(head, 16, 3, None, vgg=in_vgg)
+        model = make_head(head, 16, 3, None, is_vgg=in_vgg)
         model(noise(2, 16, 5, 5)).square().mean().backward()
         assert not [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
 

@@ -1,4 +1,4 @@
-"""The depthwise convolution with a quick backward equals the plain one."""
+"""The depthwise convolution with a fast backward pass equals the plain one."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def plain(x: Tensor, conv: nn.Conv2d) -> Tensor:
     return F.conv2d(
         x,
         conv.weight,
+        conv.bias,
         stride=conv.stride,
         padding=conv.padding,
         dilation=conv.dilation,
@@ -37,7 +38,7 @@ def plain(x: Tensor, conv: nn.Conv2d) -> Tensor:
 @pytest.mark.parametrize("kernel", [3, 5])
 @pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2), (1, 4)])
 @pytest.mark.parametrize("size", [(1, 1), (5, 3), (9, 16), (17, 13)])
-def test_values_and_gradients_are_the_plain_convolutions(
+def test_values_and_gradients_equal_the_plain_convolution(
     kernel: int, stride: int, dilation: int, size: tuple[int, int]
 ) -> None:
     conv, x = layer(kernel, stride=stride, dilation=dilation), image(*size)
@@ -47,6 +48,23 @@ def test_values_and_gradients_are_the_plain_convolutions(
     expected = torch.autograd.grad((theirs * weights).sum(), [x, conv.weight])
     actual = torch.autograd.grad((ours * weights).sum(), [x, conv.weight])
     torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 4])
+def test_bias_is_added_with_and_without_gradients(dilation: int) -> None:
+    generator = torch.Generator().manual_seed(3)
+    conv, x = layer(5, dilation=dilation), image(9, 16)
+    conv.bias = nn.Parameter(torch.randn(6, generator=generator, dtype=torch.float64))
+    reference = nn.Conv2d(6, 6, 5, padding=2 * dilation, dilation=dilation, groups=6).double()
+    reference.load_state_dict(conv.state_dict())
+    expected = reference(x)
+    torch.testing.assert_close(conv(x), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(conv(x), expected)
+    torch.testing.assert_close(
+        torch.autograd.grad(conv(x).square().sum(), [x, *conv.parameters()]),
+        torch.autograd.grad(expected.square().sum(), [x, *reference.parameters()]),
+    )
 
 
 def test_frozen_filter_still_passes_the_gradient_on() -> None:

@@ -49,36 +49,36 @@ def test_branches_equal_the_reference(
     [("aspp", (6, 12, 18, 24)), ("aspp_s", (2, 4, 8, 12)), ("largefov", (12,))],
 )
 def test_rates_are_the_papers(name: str, rates: tuple[int, ...]) -> None:
-    head = make_head(name, 8, 3, None, vgg=False)
+    head = make_head(name, 8, 3, None, is_vgg=False)
     geometry = [(c.kernel_size, c.dilation, c.padding, c.stride) for c in head.branches]
     assert geometry == [((3, 3), (r, r), (r, r), (1, 1)) for r in rates]
-    vgg = make_head(name, 8, 3, None, vgg=True)
+    vgg = make_head(name, 8, 3, None, is_vgg=True)
     assert [b.fc6.dilation for b in vgg.branches] == [(r, r) for r in rates]
 
 
 def test_conv1x1_is_one_convolution_on_every_backbone() -> None:
     for vgg in (False, True):
-        head = make_head("conv1x1", 8, 3, None, vgg=vgg)
+        head = make_head("conv1x1", 8, 3, None, is_vgg=vgg)
         assert isinstance(head, SummedConvs)
         assert [c.kernel_size for c in head.branches] == [(1, 1)]
 
 
 def test_own_rates_replace_the_heads() -> None:
-    head = make_head("aspp", 8, 3, (3, 5), vgg=False)
+    head = make_head("aspp", 8, 3, (3, 5), is_vgg=False)
     assert [c.dilation for c in head.branches] == [(3, 3), (5, 5)]
 
 
 def test_conv1x1_takes_no_rates() -> None:
     with pytest.raises(ValueError, match="head 'conv1x1' has no atrous branches"):
-        make_head("conv1x1", 8, 3, (6,), vgg=False)
+        make_head("conv1x1", 8, 3, (6,), is_vgg=False)
 
 
 def test_classifiers_start_as_caffes() -> None:
     torch.manual_seed(0)
     heads = [
-        make_head("aspp", 256, 21, None, vgg=False).branches[0],
-        make_head("aspp", 256, 21, None, vgg=True).branches[0].fc8,
-        make_head("aspp_concat", 8, 21, None, vgg=False).classifier,
+        make_head("aspp", 256, 21, None, is_vgg=False).branches[0],
+        make_head("aspp", 256, 21, None, is_vgg=True).branches[0].fc8,
+        make_head("aspp_concat", 8, 21, None, is_vgg=False).classifier,
     ]
     for conv in heads:
         assert conv.weight.std().item() == pytest.approx(0.01, rel=0.05)
@@ -102,17 +102,17 @@ def test_vgg_branch_is_fc6_fc7_fc8() -> None:
 @torch.no_grad()
 def test_largefov_averages_pool5_first_on_vgg_alone() -> None:
     torch.manual_seed(0)
-    head = make_head("largefov", 16, 3, None, vgg=True).double().eval()
+    head = make_head("largefov", 16, 3, None, is_vgg=True).double().eval()
     features = noise(1, 16, 7, 9)
     averaged = F.avg_pool2d(features, 3, stride=1, padding=1)
     torch.testing.assert_close(head(features), head.branches[0](averaged))
-    plain = make_head("largefov", 16, 3, None, vgg=False).double()
+    plain = make_head("largefov", 16, 3, None, is_vgg=False).double()
     assert torch.equal(plain(features), plain.branches[0](features))
 
 
 def test_vgg_branches_drop_half_of_fc6_and_fc7_in_training() -> None:
     torch.manual_seed(0)
-    head = make_head("largefov", 16, 3, None, vgg=True).train()
+    head = make_head("largefov", 16, 3, None, is_vgg=True).train()
     dropouts = [m.p for m in head.modules() if isinstance(m, nn.Dropout)]
     assert dropouts == [0.5]
     features = noise(1, 16, 3, 3).float()
@@ -150,7 +150,9 @@ def test_concatenated_aspp_equals_its_parts_written_out() -> None:
 def test_image_pooling_trains_on_two_images_or_frozen_norms() -> None:
     head = ConcatenatedASPP(8, 3, (2,)).train()
     features = noise(1, 8, 5, 5).float()
-    with pytest.raises(ValueError, match=r"got one; train `aspp_concat` with 2 images or more"):
+    with pytest.raises(
+        ValueError, match=r"holds one; train `aspp_concat` with batches of 2 or more"
+    ):
         head(features)
     assert head(features.repeat(2, 1, 1, 1)).shape == (2, 3, 5, 5)
     for module in head.modules():

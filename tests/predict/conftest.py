@@ -1,4 +1,4 @@
-"""A small network with drawn weights, its entry, and photos of noise."""
+"""A small network with random weights, its entry, and a photo of random blocks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from atrous.weights import Entry
 
 Pair = tuple[DeepLab, Entry]
 
-# Squares of 8x8 pixels, so that neighbouring pixels have to do with each other; 45x61.
+# Random blocks of 8x8 pixels, so that neighbouring pixels are related; 45 rows, 61 columns.
 BLOTCHES = np.kron(
     np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8), np.ones((8, 8, 1), np.uint8)
 )[:45, :61]
@@ -25,7 +25,7 @@ BLOTCHES = np.kron(
 
 @pytest.fixture(scope="session")
 def make_pair() -> Callable[..., Pair]:
-    """Build a network in evaluation mode whose classes all win somewhere, and an entry for it."""
+    """Build a network in evaluation mode that predicts every class somewhere, and its entry."""
 
     def make(
         *,
@@ -70,7 +70,7 @@ def _balance(model: DeepLab, tensor: Tensor) -> None:
 
 @pytest.fixture(scope="session")
 def pair(make_pair: Callable[..., Pair]) -> Pair:
-    """Share one network; tests leave it as it is."""
+    """Share one network, which tests must not change."""
     return make_pair()
 
 

@@ -1,4 +1,4 @@
-"""Many photos: in order, in batches, as they come, from several threads."""
+"""`map` keeps order, runs batches, reads lazily; a segmenter serves several threads."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def mixed(photo: np.ndarray) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("batch_size", [2, 3, 16])
 @pytest.mark.parametrize("flip", [False, True])
-def test_batches_give_what_single_photos_give(
+def test_batches_equal_single_photos(
     pair: Pair, photo: np.ndarray, batch_size: int, flip: bool
 ) -> None:
     single = Segmenter(pair, flip=flip)
@@ -56,7 +56,7 @@ def test_batches_are_as_large_as_asked_and_of_one_size(
     ]  # fmt: skip
 
 
-def test_map_takes_photos_as_it_goes(pair: Pair, photo: np.ndarray) -> None:
+def test_map_reads_photos_lazily(pair: Pair, photo: np.ndarray) -> None:
     taken = []
 
     def photos() -> Iterator[np.ndarray]:
@@ -74,7 +74,7 @@ def test_map_of_nothing_is_empty(pair: Pair) -> None:
     assert list(Segmenter(pair).map([])) == []
 
 
-def test_map_gives_what_it_has_before_it_fails(pair: Pair, photo: np.ndarray) -> None:
+def test_map_yields_finished_results_before_it_fails(pair: Pair, photo: np.ndarray) -> None:
     results = Segmenter(pair, batch_size=4).map([photo[:9, :9], photo[:9, :9], "nope.jpg"])
     assert next(results).labels.shape == (9, 9)
     assert next(results).labels.shape == (9, 9)
@@ -83,7 +83,7 @@ def test_map_gives_what_it_has_before_it_fails(pair: Pair, photo: np.ndarray) ->
 
 
 def test_map_of_one_path_is_refused(pair: Pair) -> None:
-    with pytest.raises(ValueError, match="map takes several photos"):
+    with pytest.raises(ValueError, match="map takes several images"):
         Segmenter(pair).map("photo.jpg")
 
 

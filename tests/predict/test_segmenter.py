@@ -1,4 +1,4 @@
-"""The river: sizes, padding, scales, mirror image, inputs, and a network left as it was."""
+"""The inference pipeline: sizes, padding, scales, mirror image, inputs, unchanged networks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from atrous.errors import OutOfMemoryError
 from atrous.image_io import read_labels, write_image
 from atrous.models import DeepLab
 from atrous.predict import Segmenter
@@ -25,7 +26,7 @@ def close(result: np.ndarray, expected: Any) -> None:
     np.testing.assert_allclose(result, np.asarray(expected), **TOLERANCE)
 
 
-# --- the hops -------------------------------------------------------------------------------------
+# --- the steps ------------------------------------------------------------------------------------
 
 
 def test_probabilities_are_the_networks_softmax_at_the_photos_size(
@@ -148,8 +149,8 @@ def test_result_keeps_its_photo_when_the_array_is_reused(pair: Pair, photo: np.n
         (np.zeros((4, 4), np.uint8), r"array of uint8 and shape \(4, 4\); give uint8 RGB"),
         (np.zeros((3, 4, 4), np.uint8), r"shape \(3, 4, 4\); give uint8 RGB"),
         (np.zeros((4, 0, 3), np.uint8), r"shape \(4, 0, 3\); give uint8 RGB"),
-        (torch.zeros(4, 4, 3, dtype=torch.uint8), "photo is a Tensor; give a path"),
-        (None, "photo is a NoneType; give a path"),
+        (torch.zeros(4, 4, 3, dtype=torch.uint8), "image is a Tensor; give a path"),
+        (None, "image is a NoneType; give a path"),
     ],
 )
 def test_other_inputs_are_refused(pair: Pair, photo: Any, came: str) -> None:
@@ -162,16 +163,24 @@ def test_missing_file_is_refused(pair: Pair, tmp_path: Path) -> None:
         Segmenter(pair)(tmp_path / "nope.jpg")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"),
+        MemoryError("Unable to allocate 2. GiB for an array"),
+    ],
+    ids=["torch", "numpy"],
+)
 def test_too_little_memory_says_what_to_do(
-    make_pair: MakePair, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    make_pair: MakePair, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     segmenter = Segmenter(make_pair())
 
     def exhaust(_: Any) -> Any:
-        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+        raise error
 
     monkeypatch.setattr(segmenter.model, "forward", exhaust)
-    with pytest.raises(MemoryError, match=r"1 photo\(s\) of 61x45 .* make the photo smaller"):
+    with pytest.raises(OutOfMemoryError, match=r"1 image\(s\) of 61x45 .* use a smaller image"):
         segmenter(photo)
 
 
@@ -207,7 +216,7 @@ def test_unknown_weights_are_refused() -> None:
 def test_entry_of_other_classes_is_refused(make_pair: MakePair) -> None:
     model, _ = make_pair(classes=3)
     _, entry = make_pair(classes=4)
-    with pytest.raises(ValueError, match="scores 3 classes but its entry names 4"):
+    with pytest.raises(ValueError, match="has 3 classes but its entry has 4"):
         Segmenter((model, entry))
 
 

@@ -18,7 +18,7 @@ def test_rewinding_drops_what_came_after_the_checkpoint(tmp_path):
     for iteration in (10, 20, 30):
         log.write(iteration, f"at {iteration}", loss=0.5)
     log.path.write_text(log.path.read_text() + '{"iteration": 40, "lo')  # a kill mid-line
-    log.rewind(20, is_unscored=False)
+    log.rewind(20, drop_scores=False)
     assert iterations(log.path) == [10, 20]
     assert said == ["at 10", "at 20", "at 30"]
 
@@ -29,13 +29,13 @@ def test_rewinding_drops_scores_that_follow_the_checkpoint(tmp_path):
     log.write(10, "", miou=0.1)
     log.write(20, "", loss=0.5)
     log.write(20, "", miou=0.2)
-    log.rewind(20, is_unscored=True)
+    log.rewind(20, drop_scores=True)
     assert iterations(log.path) == [10, 20]
     assert "miou" not in log.path.read_text().splitlines()[-1]
 
 
 def test_rewinding_a_log_that_is_not_there_does_nothing(tmp_path):
-    RunLog(tmp_path / "log.jsonl", print).rewind(5, is_unscored=True)
+    RunLog(tmp_path / "log.jsonl", print).rewind(5, drop_scores=True)
     assert not list(tmp_path.iterdir())
 
 

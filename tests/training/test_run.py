@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 
 from atrous import Segmenter
+from atrous.data import load_dataset
 from atrous.evaluation import LeakWarning
 from atrous.training import Recipe, train
+from atrous.training.data import count_class_weights
 from atrous.training.recipe import recipe_from_table
 from atrous.training.run import Run
 from atrous.weights import load_model, read_weights, save_weights
@@ -122,12 +124,12 @@ def test_a_resumed_run_draws_the_same_dropout(root, tmp_path):
         return Run(config, tmp_path, device="cpu", say=quiet)
 
     unbroken = fresh()
-    batches = unbroken._batches()
+    batches = unbroken.batches()
     expected = [unbroken.step(batches) for _ in range(2)]
     broken, resumed = fresh(), fresh()
-    first = broken.step(broken._batches())
+    first = broken.step(broken.batches())
     resumed.load_state(broken.state())
-    assert [first, resumed.step(resumed._batches())] == expected
+    assert [first, resumed.step(resumed.batches())] == expected
 
 
 def test_first_weights_are_remembered_and_not_needed_again(root, tmp_path):
@@ -185,7 +187,7 @@ def test_a_signal_while_the_network_is_scored_costs_no_step(root, tmp_path, monk
     config = recipe(root, output={"evaluate_every": 2})
     whole = train(config, output=tmp_path / "whole", say=quiet)
     run, said = Run(config, tmp_path / "broken", device="cpu", say=quiet), []
-    segment, scored = Segmenter.segment_in_ways, []
+    segment, scored = Segmenter.segment_variants, []
 
     def segment_and_signal(*arguments):
         if run.iteration == iteration:
@@ -194,11 +196,11 @@ def test_a_signal_while_the_network_is_scored_costs_no_step(root, tmp_path, monk
         return segment(*arguments)
 
     run.say = said.append
-    monkeypatch.setattr(Segmenter, "segment_in_ways", segment_and_signal)
+    monkeypatch.setattr(Segmenter, "segment_variants", segment_and_signal)
     assert run.execute() == run.checkpoint_path
     monkeypatch.undo()
     assert scored == [iteration]  # one of two images
-    assert said[-1].startswith(f"stopped after iteration {iteration}; go on with --resume")
+    assert said[-1].startswith(f"stopped after iteration {iteration}; continue with --resume")
     state = torch.load(run.checkpoint_path, weights_only=True)
     assert state["iteration"] == iteration
     path = train(config, output=tmp_path / "broken", resume=True, say=quiet)
@@ -223,7 +225,7 @@ def test_workers_and_accumulation_are_seen_by_the_stream_alone(root, tmp_path):
 
 def test_coarse_iterations_run_at_stride_16_and_then_no_longer(root, tmp_path):
     run = Run(recipe(root, loss={"coarse_iterations": 2}), tmp_path, device="cpu", say=quiet)
-    batches = run._batches()
+    batches = run.batches()
     strides = []
     for _ in range(4):
         run.step(batches)
@@ -236,11 +238,27 @@ def test_frozen_batch_norms_do_not_move(root, tmp_path):
     config = recipe(root, network=network, optimizer={"freeze_bn": True, "frozen_stages": 2})
     run = Run(config, tmp_path, device="cpu", say=quiet)
     before = {k: v.clone() for k, v in run.model.state_dict().items()}
-    run.step(run._batches())
+    run.step(run.batches())
     after = run.model.state_dict()
     still = {k for k in before if torch.equal(before[k], after[k])}
     assert {k for k in before if "_bn." in k or ".stem" in k or "stages.0" in k} <= still
     assert "head.branches.0.weight" not in still
+
+
+def test_class_weights_favour_rare_classes_and_leave_the_mean_pixel_at_one(tmp_path):
+    for folder in ("images", "labels", "splits"):
+        (tmp_path / folder).mkdir()
+    labels = np.zeros((10, 10), np.uint8)
+    labels[0, :4], labels[9] = 1, 255  # 86 pixels of class 0, 4 of class 1, 10 unknown
+    Image.fromarray(labels).save(tmp_path / "labels/a.png")
+    Image.fromarray(np.zeros((10, 10, 3), np.uint8)).save(tmp_path / "images/a.png")
+    (tmp_path / "splits/train.txt").write_text("a")
+    (tmp_path / "classes.txt").write_text("often\nrarely")
+    dataset = load_dataset("folder", tmp_path, split="train")
+    assert count_class_weights(dataset, 0.0) is None
+    often, rarely = count_class_weights(dataset, 0.5).tolist()
+    assert rarely / often == pytest.approx((86 / 4) ** 0.5)
+    assert (86 * often + 4 * rarely) / 90 == pytest.approx(1)
 
 
 def test_the_weight_average_follows_closely_at_first(root, tmp_path):
@@ -249,18 +267,18 @@ def test_the_weight_average_follows_closely_at_first(root, tmp_path):
     run = Run(config, tmp_path, device="cpu", say=quiet)
     name = "head.branches.0.weight"
     expected = run.model.state_dict()[name].clone()
-    batches = run._batches()
+    batches = run.batches()
     for decay in (1 / 10, 0.15, 0.15):  # 2 / 11 is more than 0.15
         run.step(batches)
         weight = run.model.state_dict()[name]
         assert not torch.allclose(weight, expected, atol=1e-4), "the step must move the weights"
         expected = decay * expected + (1 - decay) * weight
-        torch.testing.assert_close(run.average.state_dict()[name], expected)
+        torch.testing.assert_close(run.averaged_model.state_dict()[name], expected)
 
 
 def test_a_used_folder_is_not_overwritten(root, tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"")
-    with pytest.raises(ValueError, match="holds a run already"):
+    with pytest.raises(ValueError, match="already holds a run"):
         train(recipe(root), output=tmp_path, say=quiet)
 
 
@@ -291,7 +309,7 @@ def test_a_damaged_checkpoint_is_named(root, tmp_path):
 
 def test_resuming_with_another_recipe_names_the_difference(root, tmp_path):
     train(recipe(root), output=tmp_path, say=quiet)
-    with pytest.raises(ValueError, match=r"optimizer.learning_rate = 0.002, the recipe says 0.1"):
+    with pytest.raises(ValueError, match=r"optimizer.learning_rate = 0.002, the recipe has 0.1"):
         train(
             recipe(root, optimizer={"learning_rate": 0.1}), output=tmp_path, resume=True, say=quiet
         )
@@ -353,7 +371,7 @@ def test_scores_may_come_from_another_data_set(root, tmp_path):
 
 def test_a_data_set_to_score_needs_a_folder_and_the_same_classes(root, tmp_path):
     config = recipe(root, data={"val_dataset": "camvid"})
-    with pytest.raises(ValueError, match="scores on camvid, .* give its folder with --val-data"):
+    with pytest.raises(ValueError, match="evaluates on camvid, .* give its folder with --val-data"):
         train(config, output=tmp_path, say=quiet)
     other = copy_of(root, tmp_path, classes=("0", "road"), first="q")
     config = recipe(root, data={"val_root": str(other)})
@@ -374,7 +392,7 @@ def test_learned_upsampling_learns(root, tmp_path):
     run = Run(config, tmp_path, device="cpu", say=quiet)
     before = {n: p.clone() for n, p in run.model.named_parameters() if "learned_upsampling" in n}
     assert before
-    run.step(run._batches())
+    run.step(run.batches())
     after = dict(run.model.named_parameters())
     assert all(not torch.equal(value, after[name]) for name, value in before.items())
 

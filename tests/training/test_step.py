@@ -36,12 +36,12 @@ def config_of(**tables):
 def stepper_of(config, *, device="cpu"):
     torch.manual_seed(0)
     model = build_network(config.network_for(3), scales=config.scales).to(device)
-    kept = freeze(model, config.optimizer)
+    frozen = freeze(model, config.optimizer)
     return Stepper(
         model,
         make_optimizer(model, config.optimizer),
         config,
-        kept=kept,
+        frozen_modules=frozen,
         class_weights=None,
         device=torch.device(device),
         processes=ALONE,
@@ -103,7 +103,7 @@ def test_sequential_scales_need_frozen_batch_norms():
     loss = {"msc_backward": "sequential"}
     with pytest.raises(ValueError, match="batch norms are trained; set optimizer.freeze_bn = true"):
         config_of(scales=SCALES, loss=loss, optimizer={"freeze_bn": False})
-    with pytest.raises(ValueError, match=r"the batch norm head\.pointwise\.1 trains"):
+    with pytest.raises(ValueError, match=r"the batch norm head\.pointwise\.1 is trained"):
         stepper_of(config_of(network={**RESNET, "head": "aspp_concat"}, scales=SCALES, loss=loss))
 
 

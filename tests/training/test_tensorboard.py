@@ -59,5 +59,7 @@ def test_a_missing_package_is_named_with_its_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(ValueError, match=r"needs the package tensorboard: pip install 'atrous\[tr"):
+    with pytest.raises(
+        ImportError, match=r"needs the package tensorboard: pip install 'atrous\[tr"
+    ):
         Board(tmp_path, first_iteration=0)

@@ -17,7 +17,7 @@ from atrous.weights.checkpoint import read_weights
 
 
 def write_tree(root: Path) -> Path:
-    """Write six photos, dark on the left and bright on the right, with unequal shares of void."""
+    """Write six images, dark on the left and bright on the right, with unequal shares of void."""
     rng = np.random.default_rng(0)
     for folder in ("images", "labels", "splits"):
         (root / folder).mkdir(parents=True)
@@ -26,7 +26,7 @@ def write_tree(root: Path) -> Path:
         image[:, 28:] += 180
         labels = np.zeros((40, 56), np.uint8)
         labels[:, 28:] = 1
-        labels[: (2, 40, 30, 9, 2, 2)[index]] = 255  # photo 1 is void from top to bottom
+        labels[: (2, 40, 30, 9, 2, 2)[index]] = 255  # image 1 is void from top to bottom
         Image.fromarray(image).save(root / f"images/p{index}.png")
         Image.fromarray(labels).save(root / f"labels/p{index}.png")
     (root / "splits/train.txt").write_text("\n".join(f"p{i}" for i in range(4)))
@@ -60,7 +60,7 @@ licence = "CC0-1.0"
 
 
 def command(tree: Path, output: Path, *changes: str, processes: int = 1) -> list[str]:
-    """Give the words of `atrous train` on a tree with the recipe, changed by KEY=VALUE."""
+    """Return the `atrous train` command for a tree, with values of the recipe replaced."""
     recipe = tree.parent / "small.toml"
     recipe.write_text(RECIPE)
     launch = [sys.executable]
@@ -72,12 +72,16 @@ def command(tree: Path, output: Path, *changes: str, processes: int = 1) -> list
 
 
 def environment() -> dict[str, str]:
-    """Give one thread a process, and loopback alone."""
+    """Return an environment with one thread per process and only the loopback interface."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
 
 
-def run(words: list[str], *, expect: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment())
+def run(
+    words: list[str], *, expect: int = 0, timeout_s: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=False, env=environment(), timeout=timeout_s
+    )
     assert done.returncode == expect, done.stdout + done.stderr
     return done
 

@@ -118,7 +118,7 @@ def test_threads_do_not_change_the_result(
     assert run(segmenter, noisy, tmp_path / "three", workers=3) == one
 
 
-def test_a_stopped_search_goes_on_where_it_was(
+def test_an_interrupted_search_is_resumed(
     segmenter: Segmenter, noisy: Case, tmp_path: Path
 ) -> None:
     whole = run(segmenter, noisy, tmp_path / "whole")
@@ -139,7 +139,7 @@ def test_a_stopped_search_goes_on_where_it_was(
     assert (work / "points.jsonl").read_text() == (tmp_path / "whole/points.jsonl").read_text()
 
 
-def test_the_network_runs_once_an_image_and_its_scores_are_kept(
+def test_the_network_runs_once_per_image_and_its_scores_are_kept(
     segmenter: Segmenter, noisy: Case, tmp_path: Path
 ) -> None:
     runs: list[int] = []
@@ -177,7 +177,7 @@ def test_images_without_scores_or_with_other_classes_are_named(
     with pytest.raises(ValueError, match=r"p3.npy holds 2 classes, but folder has 3"):
         run(segmenter, noisy, tmp_path / "work")
     (noisy.scores / "p3.npy").unlink()
-    with pytest.raises(FileNotFoundError, match=r"scores holds no p3.npz or p3.npy; save its"):
+    with pytest.raises(FileNotFoundError, match=r"scores has neither p3.npz nor p3.npy; save"):
         run(segmenter, noisy, tmp_path / "work")
 
 
@@ -185,7 +185,7 @@ def test_images_without_scores_or_with_other_classes_are_named(
 def test_too_few_images_for_both_parts_are_refused(
     segmenter: Segmenter, noisy: Case, tmp_path: Path, search: int, report: int | None
 ) -> None:
-    with pytest.raises(ValueError, match=r"asked for of 8; both parts need at least one"):
+    with pytest.raises(ValueError, match=r"asked for, but there are 8; both parts need"):
         run(segmenter, noisy, tmp_path / "work", search_images=search, report_images=report)
 
 

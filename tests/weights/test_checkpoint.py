@@ -139,7 +139,7 @@ def test_missing_file_is_said(tmp_path: Path) -> None:
 def test_files_without_entry_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "bare.safetensors"
     save_file({"x": torch.zeros(2)}, path, {"format": "pt"})
-    with pytest.raises(ValueError, match="holds no entry"):
+    with pytest.raises(ValueError, match="has no weights entry"):
         read_weights(path)
 
 
@@ -167,7 +167,7 @@ def test_mismatches_are_listed_with_their_number(make_model: MakeModel) -> None:
     assert "10 missing (backbone.stages.0.0.depthwise.weight" in message
     assert "and 6 more)" in message
     assert "1 unexpected (extra.weight)" in message
-    assert "1 misshapen (head.branches.0.weight is 21x320x1x1, needed 3x320x1x1)" in message
+    assert "1 of wrong shape (head.branches.0.weight is 21x320x1x1, needed 3x320x1x1)" in message
 
 
 @pytest.mark.parametrize("name", ["deeplabv2_resnet18", "deeplabv2_efficientnet_lite0"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from atrous.weights import download
-from atrous.weights.download import cache_folder, cached_path, fetch, parse_address
+from atrous.weights.download import cache_folder, cached_path, fetch, parse_url
 
 CONTENT = bytes(i * i % 251 for i in range(700_000))
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -109,34 +110,34 @@ def test_file_is_fetched_once(server: Server, tmp_path: Path) -> None:
     assert not list(path.parent.glob("*.partial"))
 
 
-def test_progress_is_told(server: Server, tmp_path: Path) -> None:
+def test_progress_is_reported(server: Server, tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
     fetch(server.url, sha256=DIGEST, folder=tmp_path, progress=lambda *args: told.append(args))
     assert told == sorted(told)
     assert told[-1] == (len(CONTENT), len(CONTENT))
 
 
-def test_broken_download_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
+def test_broken_download_is_resumed(server: Server, tmp_path: Path) -> None:
     server.answers = [cut_after(300_000), cut_after(200_000), from_range]
     assert fetch(server.url, sha256=DIGEST, folder=tmp_path).read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=300000-", "bytes=500000-"]
 
 
-def test_download_of_a_killed_process_goes_on(server: Server, tmp_path: Path) -> None:
+def test_download_of_a_killed_process_is_resumed(server: Server, tmp_path: Path) -> None:
     partial_of(server.url, tmp_path).write_bytes(CONTENT[:123_456])
     server.answers = [from_range]
     assert fetch(server.url, sha256=DIGEST, folder=tmp_path).read_bytes() == CONTENT
     assert server.ranges == ["bytes=123456-"]
 
 
-def test_server_without_ranges_starts_anew(server: Server, tmp_path: Path) -> None:
+def test_server_without_ranges_restarts_the_download(server: Server, tmp_path: Path) -> None:
     partial_of(server.url, tmp_path).write_bytes(CONTENT[:123_456])
     server.answers = [whole]
     assert fetch(server.url, sha256=DIGEST, folder=tmp_path).read_bytes() == CONTENT
     assert server.ranges == ["bytes=123456-"]
 
 
-def test_file_that_changed_meanwhile_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+def test_file_that_changed_meanwhile_is_downloaded_again(server: Server, tmp_path: Path) -> None:
     partial_of(server.url, tmp_path).write_bytes(b"an older version" * 1000)
     server.answers = [from_range]
     assert fetch(server.url, sha256=DIGEST, folder=tmp_path).read_bytes() == CONTENT
@@ -149,13 +150,13 @@ def test_complete_partial_file_needs_no_more_bytes(server: Server, tmp_path: Pat
     assert fetch(server.url, sha256=DIGEST, folder=tmp_path).read_bytes() == CONTENT
 
 
-def test_overlong_partial_file_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+def test_overlong_partial_file_is_downloaded_again(server: Server, tmp_path: Path) -> None:
     partial_of(server.url, tmp_path).write_bytes(CONTENT + b"more")
     server.answers = [status(416), whole]
     assert fetch(server.url, sha256=DIGEST, folder=tmp_path).read_bytes() == CONTENT
 
 
-def test_other_range_than_asked_for_makes_it_start_anew(server: Server, tmp_path: Path) -> None:
+def test_wrong_range_restarts_the_download(server: Server, tmp_path: Path) -> None:
     def seven_on(handler: Handler) -> None:
         send(handler, 206, CONTENT[7:], {"Content-Range": "bytes 7-9/10"})
 
@@ -165,28 +166,32 @@ def test_other_range_than_asked_for_makes_it_start_anew(server: Server, tmp_path
     assert server.ranges == ["bytes=1000-", None]
 
 
-def test_server_that_only_sends_other_ranges_is_given_up(server: Server, tmp_path: Path) -> None:
+def test_server_that_always_sends_wrong_ranges_is_given_up(server: Server, tmp_path: Path) -> None:
     server.answers = [lambda handler: send(handler, 206, b"x", {"Content-Range": "bytes 7-7/10"})]
-    with pytest.raises(ConnectionError, match="another range than asked for"):
+    with pytest.raises(ConnectionError, match="range that was not asked for"):
         fetch(server.url, sha256=DIGEST, folder=tmp_path)
 
 
 def test_wrong_bytes_are_not_kept(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"sha256 is {DIGEST}, needed 0000"):
+    with pytest.raises(ValueError, match=f"SHA-256 is {DIGEST}, needed 0000"):
         fetch(server.url, sha256="0" * 64, folder=tmp_path)
     assert [path for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
 
 
-def test_server_that_always_breaks_off_keeps_what_came(server: Server, tmp_path: Path) -> None:
+def test_server_that_always_breaks_off_keeps_the_received_bytes(
+    server: Server, tmp_path: Path
+) -> None:
     server.answers = [cut_after(100)]
-    with pytest.raises(ConnectionError, match="the next try goes on from there"):
+    with pytest.raises(ConnectionError, match="the next attempt continues from there"):
         fetch(server.url, sha256=DIGEST, folder=tmp_path)
     assert len(server.ranges) == download.ATTEMPTS
     assert partial_of(server.url, tmp_path).read_bytes() == CONTENT[: 100 * download.ATTEMPTS]
 
 
 @pytest.mark.parametrize("code", [403, 404, 500])
-def test_refusal_says_status_and_the_way_by_hand(server: Server, tmp_path: Path, code: int) -> None:
+def test_refusal_says_status_and_where_to_put_the_file(
+    server: Server, tmp_path: Path, code: int
+) -> None:
     server.answers = [status(code)]
     with pytest.raises(ConnectionError, match=f"the server answers {code}") as caught:
         fetch(server.url, sha256=DIGEST, folder=tmp_path)
@@ -267,7 +272,7 @@ def test_redirect_on_this_machine_is_followed(server: Server, tmp_path: Path) ->
 def test_redirect_to_plain_http_elsewhere_is_refused(server: Server, tmp_path: Path) -> None:
     elsewhere = {"Location": "http://example.org/net.bin"}
     server.answers = [lambda handler: send(handler, 302, b"", elsewhere)]
-    with pytest.raises(ValueError, match=r"http://example.org/net.bin is not an https address"):
+    with pytest.raises(ValueError, match=r"http://example.org/net.bin is not an https URL"):
         fetch(server.url, sha256=DIGEST, folder=tmp_path)
 
 
@@ -276,7 +281,7 @@ def test_redirect_to_plain_http_elsewhere_is_refused(server: Server, tmp_path: P
     ["http://example.org/a", "file:///etc/passwd", "ftp://localhost/a", "https:///a", "a.bin"],
 )
 def test_other_addresses_are_refused(url: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is not an https address"):
+    with pytest.raises(ValueError, match="is not an https URL"):
         fetch(url, sha256=DIGEST, folder=tmp_path)
 
 
@@ -306,12 +311,12 @@ def test_cached_name_stays_in_the_folder_and_tells_versions_apart(tmp_path: Path
     ],
 )
 def test_address_without_digest_is_refused(address: str) -> None:
-    with pytest.raises(ValueError, match="does not say which bytes to expect"):
-        parse_address(address)
+    with pytest.raises(ValueError, match="has no SHA-256 to check the download with"):
+        parse_url(address)
 
 
-def test_address_is_parted() -> None:
-    parted = parse_address(f"https://a.org/n#sha256={DIGEST.upper()}")
+def test_address_is_split() -> None:
+    parted = parse_url(f"https://a.org/n#sha256={DIGEST.upper()}")
     assert parted == ("https://a.org/n", DIGEST)
 
 
@@ -345,6 +350,6 @@ def test_terminal_shows_a_bar(
 ) -> None:
     fetch(server.url, sha256=DIGEST, folder=tmp_path / "quiet")
     assert capsys.readouterr().err == ""
-    monkeypatch.setenv("FORCE_COLOR", "1")  # rich's word for "this is a terminal"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     fetch(server.url, sha256=DIGEST, folder=tmp_path / "loud")
     assert "downloading net-efe99290.bin" in capsys.readouterr().err

@@ -134,5 +134,7 @@ def test_wrong_class_count_is_one_clear_error(
     path = tmp_path / "odd.safetensors"
     monkeypatch.setattr("atrous.weights.checkpoint.check_state", lambda *_, **__: None)
     save_weights(path, make_model(num_classes=21).state_dict(), make_entry())
-    with pytest.raises(ValueError, match=r"odd.safetensors does not fit .* with 3 classes: 2 miss"):
+    with pytest.raises(
+        ValueError, match=r"odd.safetensors does not fit .* with 3 classes: 2 of wr"
+    ):
         load_model(path)

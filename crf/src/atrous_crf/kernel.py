@@ -11,9 +11,8 @@ try:
     from ._native import MeanField, expand, max_threads, ranges, release_memory
 except ImportError as error:
     raise MissingPackageError(
-        f"the compiled kernel of atrous_crf cannot be loaded ({error}); install a wheel with "
-        "`pip install atrous-crf`, or, in a checkout of atrous, build it with `pip install ./crf` "
-        "(needs a C++17 compiler)"
+        f"the compiled kernel of atrous_crf cannot be loaded ({error}); in a checkout of atrous, "
+        "build it with `pip install ./crf` (needs a C++17 compiler)"
     ) from error
 
 __all__ = [

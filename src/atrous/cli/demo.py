@@ -1,4 +1,4 @@
-"""`atrous demo`: the photo in the package through the whole river, offline."""
+"""`atrous demo`: the sample photo of the package through the whole pipeline, offline."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ WEIGHTS = "street-lite"
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("atrous-demo"),
     show_default=True,
-    help="Folder for the pictures.",
+    help="Folder for the results.",
 )
 def command(output: Path) -> None:
-    """Segment the photo that comes with the package; needs no network."""
+    """Segment the sample photo in the package; needs no internet connection."""
     from ..image_io import write_image
     from ..predict import Segmenter
     from ..visualize import compare
@@ -35,17 +35,17 @@ def command(output: Path) -> None:
     result = segmenter(PHOTO)
     refined = segmenter.with_options(crf=True)(PHOTO)
     label_maps = {"labels of the network": result.labels, "with the dense CRF": refined.labels}
-    pictures = {
+    images = {
         "demo.png": compare(result.image, label_maps, result.label_set),
         "overlay.png": refined.overlay(),
     }
-    for name, picture in pictures.items():
-        write_image(output / name, picture)
+    for name, image in images.items():
+        write_image(output / name, image)
     refined.save(output / "labels.png")
-    _tell(segmenter, refined, output)
+    _report(segmenter, refined, output)
 
 
-def _tell(segmenter: Segmenter, result: Segmentation, output: Path) -> None:
+def _report(segmenter: Segmenter, result: Segmentation, output: Path) -> None:
     from ..visualize import class_name, class_shares, percent
 
     entry, (height, width) = segmenter.entry, result.labels.shape
@@ -53,7 +53,7 @@ def _tell(segmenter: Segmenter, result: Segmentation, output: Path) -> None:
         f"{class_name(index, result.label_set)} {percent(share)}"
         for index, share in class_shares(result.labels)
     ]
-    hops = {hop: seconds for hop, seconds in result.timings.items() if hop != "total"}
+    steps = {step: seconds for step, seconds in result.timings.items() if step != "total"}
     score = [
         f", mIoU {m['miou']:.3f} on {name}" for name, m in entry.metrics.items() if "miou" in m
     ]
@@ -64,15 +64,15 @@ def _tell(segmenter: Segmenter, result: Segmentation, output: Path) -> None:
         ("notice", entry.notice),
         (
             "dense CRF",
-            "on" if entry.use_crf else f"on (off by default for {entry.name}; see --crf)",
+            "on" if entry.use_crf else f"on (off by default for {entry.name}; --crf turns it on)",
         ),
         ("found", ", ".join(seen)),
         ("time", f"{result.timings['total']:.2f} s"),
-        *(("", f"{seconds:7.3f} s  {hop}") for hop, seconds in hops.items()),
-        ("pictures", f"{output / 'demo.png'}     photo and labels side by side"),
-        ("", f"{output / 'overlay.png'}  labels over the photo, with a legend"),
-        ("", f"{output / 'labels.png'}   one class index a pixel, as palette PNG"),
-        ("next", "atrous segment YOUR_PHOTO.jpg -o labels"),
+        *(("", f"{seconds:7.3f} s  {step}") for step, seconds in steps.items()),
+        ("results", f"{output / 'demo.png'}     image and labels side by side"),
+        ("", f"{output / 'overlay.png'}  labels over the image, with a legend"),
+        ("", f"{output / 'labels.png'}   class indices, as palette PNG"),
+        ("next", "atrous segment YOUR_IMAGE.jpg -o labels"),
         ("", "atrous segment --help; atrous weights"),
     ]
     for head, text in lines:

@@ -1,12 +1,14 @@
-"""`atrous doctor`: whether a data set on disk will train."""
+"""`atrous doctor`: check whether a data set is ready for training."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+
+from ..progress import ProgressBar
+from .options import COUNT, FILE, PATH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,11 +18,11 @@ if TYPE_CHECKING:
 
     from ..doctor import Examination, Finding
 
-MOST_DETAILS = 5  # the page has them all
+MOST_DETAILS = 5  # the page lists all
 
 
 @click.command()
-@click.argument("root", type=click.Path(path_type=Path))
+@click.argument("root", type=PATH)
 @click.option(
     "--dataset", default="folder", show_default=True, help="Name of the data set, such as camvid."
 )
@@ -28,19 +30,21 @@ MOST_DETAILS = 5  # the page has them all
     "--split",
     "splits",
     multiple=True,
-    help="Split to examine, the one that trains first; may be given several times. Otherwise the "
-    "data set's usual ones, such as train and val.",
+    help="Split to examine, the training split first; may be repeated.  [default: the data set's "
+    "usual splits, such as train and val]",
 )
 @click.option(
-    "--images", type=click.IntRange(min=1), help="Read so many pairs of each split, evenly spread."
+    "--images",
+    type=COUNT,
+    help="Read only this many pairs of each split, evenly spread.  [default: all]",
 )
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     default="doctor.html",
     show_default=True,
-    help="Page with every detail and with labels laid over images.",
+    help="HTML page with all details and with labels drawn over images.",
 )
 @click.pass_context
 def command(
@@ -51,10 +55,11 @@ def command(
     images: int | None,
     output: Path,
 ) -> None:
-    """Say whether the data in the folder ROOT will train, and what to mend.
+    """Check whether the data set in the folder ROOT is ready for training, and what to fix.
 
-    Reads every pair once: files, labels, class shares, sizes, pictures that train and val share.
-    The exit status is 1 where something will break training.
+    Every pair of image and labels is read once. The checks cover files, label values, class
+    frequencies, sizes, and images that occur in both train and val. The exit status is 1 if
+    something will break training.
     """
     from rich.console import Console
 
@@ -63,14 +68,14 @@ def command(
     from ..doctor.findings import Level
 
     if not output.parent.is_dir():
-        raise FileNotFoundError(f"{output.parent} is not a folder; make it first")
-    with _Bar() as bar:
+        raise FileNotFoundError(f"{output.parent} is not a folder; create it first")
+    with ProgressBar() as bar:
         examination = examine(
             dataset,
             root.expanduser(),
             splits=splits or usual_splits(dataset),
             most=images,
-            progress=bar.update,
+            progress=bar.update_stage,
         )
     findings = judge(examination)
     write_page(output, examination, findings)
@@ -78,36 +83,6 @@ def command(
     click.echo(f"wrote {output}")
     if any(finding.level is Level.BREAKS for finding in findings):
         context.exit(1)
-
-
-class _Bar:
-    """A progress bar on the terminal, a line a split."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import MofNCompleteColumn, Progress
-
-        is_shown = sys.stderr.isatty()
-        self._bar = Progress(
-            *Progress.get_default_columns(),
-            MofNCompleteColumn(),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not is_shown,
-        )
-        self._tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> _Bar:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def update(self, split: str, done: int, total: int) -> None:
-        if split not in self._tasks:
-            self._tasks[split] = self._bar.add_task(split, total=total)
-        self._bar.update(self._tasks[split], completed=done)
 
 
 def _print(console: Console, examination: Examination, findings: Sequence[Finding]) -> None:
@@ -127,7 +102,7 @@ def _print(console: Console, examination: Examination, findings: Sequence[Findin
         for line in finding.details[:MOST_DETAILS]:
             console.print(f"    {escape(line)}", soft_wrap=True)
         if len(finding.details) > MOST_DETAILS:
-            console.print(f"    and {len(finding.details) - MOST_DETAILS} more, on the page")
+            console.print(f"    and {len(finding.details) - MOST_DETAILS} more; the page lists all")
     console.print(f"[bold]{verdict(findings)}[/]")
 
 
@@ -142,7 +117,7 @@ def _splits(examination: Examination) -> Table:
     for split in examination.splits:
         table.add_row(
             split.name,
-            f"{len(split.names):,}" if not split.error else "does not open",
+            f"{len(split.names):,}" if not split.error else "cannot be opened",
             f"{len(split.examined):,}",
             f"{len(split.faults):,}",
             percent(split.void_share) if split.void_pixels else "0",

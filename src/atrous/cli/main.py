@@ -12,25 +12,28 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..errors import EXPECTED_ERRORS
+from ..errors import EXPECTED_ERRORS, one_line
 from ..suggestions import did_you_mean
 
-# name -> module with `command`, one line of help; in the order in which a new user meets them
+# Name -> module with `command`, one line of help; in the order in which users need them
 COMMANDS = {
-    "demo": ("atrous.cli.demo", "Segment the photo that comes with the package."),
-    "segment": ("atrous.cli.segment", "Segment photos and folders of photos."),
+    "demo": ("atrous.cli.demo", "Segment the sample photo in the package."),
+    "segment": ("atrous.cli.segment", "Segment images and folders of images."),
     "crf": ("atrous.cli.crf", "Refine any model's scores, or label masks, with the dense CRF."),
     "train": ("atrous.cli.train", "Train a network from a recipe."),
     "evaluate": ("atrous.cli.evaluate", "Score weights on a labelled data set."),
-    "tune-crf": ("atrous.cli.tune_crf", "Find a network's CRF parameters, and what they gain."),
-    "doctor": ("atrous.cli.doctor", "Say whether a data set on disk will train."),
-    "weights": ("atrous.cli.weights", "List weights, their licences and where to get more."),
+    "tune-crf": (
+        "atrous.cli.tune_crf",
+        "Search CRF parameters and measure the gain.",
+    ),
+    "doctor": ("atrous.cli.doctor", "Check whether a data set is ready for training."),
+    "weights": ("atrous.cli.weights", "List available weights and their licences."),
     "convert": (
         "atrous.cli.convert",
-        "Turn other projects' weight files into this one's format.",
+        "Convert weight files of other projects.",
     ),
-    "summary": ("atrous.cli.summary", "Print a network's layers, parameters and arithmetic."),
-    "plot": ("atrous.cli.plot", "Draw a network's architecture."),
+    "summary": ("atrous.cli.summary", "Print the layers, parameters and operations of a network."),
+    "plot": ("atrous.cli.plot", "Draw the architecture of a network."),
 }
 
 DEBUG_VARIABLE = "ATROUS_DEBUG"
@@ -39,7 +42,7 @@ BUG_NOTICE = (
     "if you can share it."
 )
 CLICK_ERRORS = (click.ClickException, click.Abort, click.exceptions.Exit)
-INTERRUPTED = 130  # what a shell reports for a process that Ctrl-C ended
+INTERRUPTED = 130  # as a shell reports a process that Ctrl-C ended
 
 
 class LazyGroup(click.Group):
@@ -71,7 +74,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise  # click ends quietly when the reader of a pipe has gone
+            raise  # click ends quietly when the reader of a pipe is gone
         except EXPECTED_ERRORS as error:
             if os.environ.get(DEBUG_VARIABLE):
                 raise
@@ -85,20 +88,10 @@ class LazyGroup(click.Group):
             raise
 
 
-def one_line(error: Exception) -> str:
-    """Say what an exception says, on one line; an error of the system names its file first."""
-    if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        line = f"{os.fsdecode(error.filename)}: {error.strerror}"
-        if isinstance(error, (FileExistsError, NotADirectoryError)):
-            return f"{line}; a folder is needed there, so move that file or name another folder"
-        return line
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=f"Set {DEBUG_VARIABLE}=1 to see where in the program an error came from.",
+    epilog=f"Set {DEBUG_VARIABLE}=1 to see the traceback of every error.",
 )
 @click.version_option(__version__, prog_name="atrous")
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The arguments of `atrous summary` and `atrous plot`: which network, for which image."""
+"""The arguments of `atrous summary` and `atrous plot`: a network and an image size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..errors import InputError
-from .parameters import parse_scales
+from ..network_options import NetworkOptions
+from .options import COUNT, dataclass_options, scales_option
 
 if TYPE_CHECKING:
     from ..describe import Summary
@@ -28,17 +29,18 @@ def _is_count(text: str) -> bool:
     return text.isascii() and text.isdigit() and int(text) > 0
 
 
-def network_options(command: Command) -> Command:
-    """Add NAME and the options that say which network is meant."""
+def network_arguments(command: Command) -> Command:
+    """Add NAME and the options that describe a network."""
+    own = ["head", "atrous_rates", "output_stride", "align_corners", "stride_in_1x1", "upsampling"]
     options = (
         click.argument("name"),
         click.option(
             "--classes",
             "num_classes",
-            type=click.IntRange(min=1),
+            type=COUNT,
             default=21,
             show_default=True,
-            help="Classes, background included.",
+            help="Number of classes, background included.",
         ),
         click.option(
             "--size",
@@ -47,31 +49,10 @@ def network_options(command: Command) -> Command:
             callback=parse_size,
             default="513x513",
             show_default=True,
-            help="Rows and columns of the image.",
+            help="Size of the image.",
         ),
-        click.option(
-            "--head",
-            default="aspp",
-            show_default=True,
-            help="aspp, aspp_s, largefov, conv1x1 or aspp_concat.",
-        ),
-        click.option(
-            "--output-stride",
-            type=click.Choice(["8", "16"]),
-            default="8",
-            show_default=True,
-            help="Pixels of the image for each score.",
-        ),
-        click.option(
-            "--scales", callback=parse_scales, help="Input scales to fuse, e.g. 1,0.75,0.5."
-        ),
-        click.option(
-            "--upsampling",
-            type=click.Choice(["bilinear", "transposed"]),
-            default="bilinear",
-            show_default=True,
-            help="The way from scores to pixels.",
-        ),
+        scales_option,
+        dataclass_options(NetworkOptions, own),
     )
     for option in reversed(options):
         command = option(command)
@@ -79,12 +60,7 @@ def network_options(command: Command) -> Command:
 
 
 def summarise_network(
-    name: str,
-    *,
-    size_hw: tuple[int, int],
-    output_stride: str,
-    scales: tuple[float, ...] | None,
-    **options: Any,
+    *, size_hw: tuple[int, int], scales: tuple[float, ...] | None, **options: Any
 ) -> Summary:
     """Build a network without weights and describe it.
 
@@ -98,12 +74,7 @@ def summarise_network(
 
     try:
         with torch.device("meta"):
-            model = create_model(
-                name,
-                output_stride=16 if output_stride == "16" else 8,
-                scales=scales or (1.0,),
-                **options,
-            )
+            model = create_model(**options, scales=scales or (1.0,))
     except InputError as error:
         raise click.UsageError(str(error)) from error
     return summarise(model, size_hw)

@@ -1,4 +1,4 @@
-"""`atrous plot`: a picture of a network's architecture."""
+"""`atrous plot`: the architecture of a network as an image."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Any
 import click
 
 from ..errors import InputError
-from .network import network_options, summarise_network
+from .network import network_arguments, summarise_network
+from .options import FILE
 
 
 @click.command()
-@network_options
+@network_arguments
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     required=True,
-    help="File to write; its suffix says in which format: .svg, .png or .pdf.",
+    help="File to write: .svg, .png or .pdf.",
 )
-@click.option("--layers", is_flag=True, help="Draw every convolution; otherwise stages are drawn.")
+@click.option("--layers", is_flag=True, help="Draw every convolution instead of stages.")
 def command(output: Path, layers: bool, **network: Any) -> None:
-    """Draw the network NAME, such as deeplabv2_resnet101."""
+    """Draw the architecture of the network NAME, such as deeplabv2_resnet101."""
     from ..describe import checked_suffix, draw
 
     try:
@@ -30,10 +31,5 @@ def command(output: Path, layers: bool, **network: Any) -> None:
     except InputError as error:
         raise click.UsageError(str(error)) from error
     summary = summarise_network(**network)
-    try:
-        draw(summary, output, layers=layers)
-    except ImportError as error:
-        raise click.ClickException(str(error)) from error
-    except OSError as error:
-        raise click.ClickException(f"cannot write {output}: {error.strerror}") from error
+    draw(summary, output, layers=layers)
     click.echo(f"wrote {output}")

@@ -1,4 +1,4 @@
-"""`atrous summary`: a network's layers, parameters and arithmetic."""
+"""`atrous summary`: the layers, parameters and operations of a network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .network import network_options, summarise_network
+from .network import network_arguments, summarise_network
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@network_options
-@click.option("--layers", is_flag=True, help="List every layer; otherwise blocks are gathered.")
-@click.option("--json", "as_json", is_flag=True, help="Print every number as JSON.")
+@network_arguments
+@click.option("--layers", is_flag=True, help="List every layer instead of blocks.")
+@click.option("--json", "as_json", is_flag=True, help="Print all numbers as JSON.")
 def command(layers: bool, as_json: bool, **network: Any) -> None:
-    """Print what the network NAME consists of, such as deeplabv2_resnet101."""
+    """Print the layers, parameters and operations of the network NAME.
+
+    `atrous summary deeplabv2_resnet101` describes the paper's network.
+    """
     summary = summarise_network(**network)
     if as_json:
         click.echo(json.dumps(summary.to_json(), indent=2))
@@ -29,7 +32,7 @@ def command(layers: bool, as_json: bool, **network: Any) -> None:
 
     table = _table(summary, layers=layers)
     console = Console(highlight=False)
-    # Never cut a number: where the terminal is narrower, it breaks the lines.
+    # Numbers are never cut; a narrower terminal breaks the lines.
     unlimited = console.options.update(width=1000)
     console.width = max(console.width, console.measure(table, options=unlimited).maximum)
     console.print(table)
@@ -54,8 +57,8 @@ def _table(summary: Summary, *, layers: bool) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     part = ""
     for row in summary.layers if layers else summary.blocks:
-        before, (part, _, name) = part, row.name.partition(".")
-        if part != before:
+        previous, (part, _, name) = part, row.name.partition(".")
+        if part != previous:
             table.add_row(part if name else "upsampling", style="bold")
         table.add_row(f"  {name or part}", _kind(row), *_numbers(row))
     return table
@@ -69,7 +72,7 @@ def _kind(row: Layer) -> str:
 
 
 def _numbers(row: Layer) -> tuple[str, ...]:
-    """Write what a row counts; a position that stands for the whole image sees `all`."""
+    """Format the numbers of a row; `all` is a receptive field of the whole image."""
     return (
         _times(*row.output),
         "" if row.stride is None else str(row.stride),

@@ -6,38 +6,44 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..progress import ProgressBar
+from .options import PATH, device_option
+
+if TYPE_CHECKING:
+    from ..training.log import Progress
+
 
 @click.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set.")
+@click.argument("recipe", type=PATH)
+@click.option("--data", type=PATH, help="Folder of the data set.")
 @click.option(
     "--val-data",
-    type=click.Path(path_type=Path),
-    help="Folder of the data set that is scored, where the recipe names another one for it.",
+    type=PATH,
+    help="Folder of the validation data set, if the recipe names a separate one.",
 )
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
-    help="Folder of the run; runs/NAME by default.",
+    type=PATH,
+    help="Folder of the run.  [default: runs/NAME]",
 )
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run's folder.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, mps …")
+@click.option("--resume", is_flag=True, help="Resume from the checkpoint in the run's folder.")
+@device_option
 @click.option(
     "--tensorboard",
     is_flag=True,
-    help="Write curves and predictions for TensorBoard into the run's folder.",
+    help="Write curves and predictions for TensorBoard to the run's folder.",
 )
 @click.option(
     "--set",
     "assignments",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Replace a value of the recipe, e.g. optimizer.iterations=100; may be repeated.",
+    help="Replace a value of the recipe, such as optimizer.iterations=100; may be repeated.",
 )
 def command(
     recipe: Path,
@@ -49,16 +55,16 @@ def command(
     tensorboard: bool,
     assignments: tuple[str, ...],
 ) -> None:
-    """Train a network as RECIPE (a TOML file) says.
+    """Train a network from RECIPE, a TOML file.
 
-    Ctrl-C finishes the step and saves a checkpoint; --resume goes on from it. Several processes,
-    one a GPU: torchrun --nproc-per-node N -m atrous train …; they share the recipe's batch.
+    Ctrl-C finishes the current step and saves a checkpoint, from which --resume continues. For
+    several GPUs, start one process per GPU: torchrun --nproc-per-node N -m atrous train …; the
+    processes share the recipe's batch.
     """
     from ..evaluation import LeakWarning
     from ..training.distributed import is_first_process
     from ..training.recipe import load_recipe, override
     from ..training.run import train
-    from .live import LiveLine
 
     loaded = load_recipe(recipe)
     for assignment in assignments:
@@ -69,9 +75,25 @@ def command(
     if tensorboard:
         loaded = replace(loaded, output=replace(loaded.output, tensorboard=True))
     options: dict[str, Any] = {"output": output, "device": device, "resume": resume}
-    with warnings.catch_warnings(action="ignore", category=LeakWarning):  # the run says it once
+    with warnings.catch_warnings(action="ignore", category=LeakWarning):  # the run prints it once
         if not sys.stdout.isatty() or not is_first_process():
             train(loaded, say=click.echo, **options)
             return
-        with LiveLine() as line:
-            train(loaded, say=line.say, progress=line.show, **options)
+        with ProgressBar(unit="", stream=sys.stdout) as bar:
+
+            def show(progress: Progress) -> None:
+                text = describe(progress)
+                bar.update(progress.iteration, progress.total, text=text)
+
+            bar.update(0, text="first step …")
+            train(loaded, say=bar.print, progress=show, **options)
+
+
+def describe(progress: Progress) -> str:
+    """Say how training is going, in one line."""
+    from ..training.log import format_duration
+
+    return (
+        f"loss {progress.loss:.3f}  {progress.seconds:.2f} s/it, "
+        f"{progress.data_wait:.0%} of it for data  {format_duration(progress.left_s)} left"
+    )

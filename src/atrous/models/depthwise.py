@@ -1,4 +1,4 @@
-"""A depthwise convolution whose dilated form is also quick to train on a CPU."""
+"""A depthwise convolution that is fast on the CPU when dilated, in training too."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
-# Past this padding oneDNN leaves its quick depthwise kernel, for one ten times slower.
-QUICK_PADDING = 6
+# With larger padding oneDNN switches from its fast depthwise kernel to one ten times slower.
+FAST_PADDING = 6
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """One filter a channel, without bias; equal to `nn.Conv2d(groups=channels)` in every value.
+    """One filter per channel, without bias unless one is set; equals `nn.Conv2d(groups=channels)`.
 
-    PyTorch's CPU kernels for *dilated* depthwise convolution are quick for small padding and
-    forward
-    alone: at dilation 4 the forward pass of a 5x5 was ten times slower than need be, and the
-    backward pass took half of a training step. Padding apart mends the first. Both gradients have a
-    quicker form: that of the input is the forward convolution with the flipped filter, that of the
-    filter is undilated on the phases of the grid, which never meet inside a dilated convolution.
+    PyTorch's CPU kernels for *dilated* depthwise convolution are fast only in the forward pass and
+    with small padding: at dilation 4, the forward pass of a 5x5 took ten times longer than needed,
+    and the backward pass took half of a training step. Padding in a separate step fixes the forward
+    pass. The gradient of the input is the forward convolution with the flipped filter. The gradient
+    of the filter is an undilated convolution on the d^2 interleaved subgrids, because a dilated
+    convolution never mixes two of them.
     """
 
     def __init__(self, channels: int, kernel: int) -> None:
@@ -35,8 +35,10 @@ class DepthwiseConv2d(nn.Conv2d):
         if not is_dilated or input.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(input)
         if torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu"):
-            return _DilatedDepthwise.apply(input, self.weight, self.dilation[0])
-        return _convolve(input, self.weight, self.dilation[0])
+            output = _DilatedDepthwise.apply(input, self.weight, self.dilation[0])
+            # Folding a batch norm into this layer sets a bias.
+            return output if self.bias is None else output + self.bias.view(-1, 1, 1)
+        return _convolve(input, self.weight, self.dilation[0], self.bias)
 
 
 class _DilatedDepthwise(torch.autograd.Function):
@@ -60,25 +62,25 @@ class _DilatedDepthwise(torch.autograd.Function):
         return grad_x, grad_weight, None
 
 
-def _convolve(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
+def _convolve(x: Tensor, weight: Tensor, dilation: int, bias: Tensor | None = None) -> Tensor:
     padding = dilation * (weight.shape[-1] // 2)
-    if padding > QUICK_PADDING:
+    if padding > FAST_PADDING:
         x, padding = F.pad(x, (padding, padding, padding, padding)), 0
-    return F.conv2d(x, weight, padding=padding, dilation=dilation, groups=x.shape[1])
+    return F.conv2d(x, weight, bias, padding=padding, dilation=dilation, groups=x.shape[1])
 
 
 def _weight_gradient(x: Tensor, grad: Tensor, weight: Tensor, dilation: int) -> Tensor:
     return conv2d_weight(
-        _phases(x, dilation),
+        _subgrids(x, dilation),
         weight.shape,
-        _phases(grad, dilation),
+        _subgrids(grad, dilation),
         padding=weight.shape[-1] // 2,
         groups=x.shape[1],
     )
 
 
-def _phases(x: Tensor, dilation: int) -> Tensor:
-    """Part a grid into its d^2 interleaved ones: (N, C, H, W) -> (N d^2, C, H/d, W/d)."""
+def _subgrids(x: Tensor, dilation: int) -> Tensor:
+    """Split a grid into its d^2 interleaved subgrids: (N, C, H, W) -> (N d^2, C, H/d, W/d)."""
     _channels, height, width = x.shape[1:]
     x = F.pad(x, (0, -width % dilation, 0, -height % dilation))
     x = x.unflatten(3, (-1, dilation)).unflatten(2, (-1, dilation))  # (N, C, H/d, d, W/d, d)

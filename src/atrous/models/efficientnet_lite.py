@@ -1,8 +1,8 @@
 """EfficientNet-Lite0: inverted residual blocks without squeeze-and-excitation, ReLU6 throughout.
 
-Padding is symmetric, so that positions keep to a grid that starts in the image's corner. On odd
-sizes (the 8k+1 that DeepLab uses) this equals TensorFlow's SAME padding, with which the weights
-were trained.
+Padding is symmetric, so that output positions form a grid that starts at the image's corner. For
+odd sizes (such as the 8k+1 that DeepLab uses) this equals TensorFlow's SAME padding, with which the
+weights were trained.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .recompute import run_block
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.01
 
-# kernel, expansion, output channels, blocks, stride of the first block
+# Kernel, expansion, output channels, number of blocks, stride of the first block.
 STAGES = (
     (3, 1, 16, 1, 1),
     (3, 6, 24, 2, 2),
@@ -35,7 +35,7 @@ def batch_norm(channels: int) -> nn.BatchNorm2d:
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expand, depthwise kxk, 1x1 project; a shortcut where shape and stride allow it."""
+    """1x1 expand, depthwise kxk, 1x1 project; a shortcut if input and output channels agree."""
 
     def __init__(self, in_channels: int, out_channels: int, *, kernel: int, expansion: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """Features at 1/8 or 1/16 of the input, 320 channels; no classifier layers."""
+    """Features at 1/8 or 1/16 of the input size, 320 channels; without the classifier layers."""
 
     def __init__(self, *, output_stride: int = 8) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class EfficientNetLite0(nn.Module):
         self._initialise()
 
     def set_output_stride(self, output_stride: int) -> None:
-        """Trade the strides beyond `output_stride` for dilation; the weights stay as they are."""
+        """Replace strides beyond `output_stride` by dilation; the weights do not change."""
         strides = tuple(stage[-1] for stage in STAGES)
         geometry = stage_geometry(strides, stride_before=2, output_stride=output_stride)
         for stage, (stride, dilation_before, dilation) in zip(self.stages, geometry, strict=True):
@@ -95,7 +95,7 @@ class EfficientNetLite0(nn.Module):
                     conv_geometry(block.depthwise, dilation=dilation)
 
     def first_layers(self, num_stages: int) -> list[nn.Module]:
-        """The stem and the first stages, in order."""
+        """Return the stem and the first stages, in order."""
         return [self.stem, self.stem_bn, *self.stages[:num_stages]]
 
     def _initialise(self) -> None:

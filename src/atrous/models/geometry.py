@@ -1,7 +1,7 @@
-"""Stride against dilation: the arithmetic of atrous convolution, shared by the backbones.
+"""Arithmetic of strides and dilation, shared by the backbones.
 
-A stage that gives up a stride of 2 and doubles the dilation of everything behind it computes the
-same function at twice as many positions (paper, section 3.1). The weights do not change.
+Removing a stride of 2 and doubling the dilation of all later layers computes the same function at
+twice as many positions along each axis (paper, section 3.1). The weights do not change.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from torch import nn
 def stage_geometry(
     strides: tuple[int, ...], *, stride_before: int, output_stride: int
 ) -> list[tuple[int, int, int]]:
-    """Say what each stage does so that the features end at 1/`output_stride`.
+    """Distribute stride and dilation over the stages for features at 1/`output_stride`.
 
     Args:
         strides: The stride of each stage in the classification network.
-        stride_before: Stride of the layers in front of the stages.
-        output_stride: The stride that must not be passed.
+        stride_before: Stride of the layers before the stages.
+        output_stride: Total stride that must not be exceeded; further strides become dilation.
 
     Returns:
-        Per stage: stride kept, dilation in front of its stride, dilation behind it.
+        Per stage: the stride, the dilation before its stride, the dilation after it.
     """
     reached, dilation = stride_before, 1
     geometry = []
@@ -35,7 +35,7 @@ def stage_geometry(
 
 
 def conv_geometry(conv: nn.Module, *, stride: int = 1, dilation: int = 1) -> None:
-    """Set stride and dilation of a convolution; the padding keeps it centred."""
+    """Set stride and dilation of a convolution, with the padding that keeps it centred."""
     assert isinstance(conv, nn.Conv2d)
     conv.stride = (stride, stride)
     conv.dilation = (dilation, dilation)
@@ -43,6 +43,13 @@ def conv_geometry(conv: nn.Module, *, stride: int = 1, dilation: int = 1) -> Non
         dilation * (conv.kernel_size[0] - 1) // 2,
         dilation * (conv.kernel_size[1] - 1) // 2,
     )
+
+
+def ceil_divide(n: int, divisor: int) -> int:
+    """Divide whole numbers, rounding up."""
+    # Not -(-n // divisor): ONNX's integer division truncates towards zero, so the exported graph
+    # would round down.
+    return (n + divisor - 1) // divisor
 
 
 def zero_bias(conv: nn.Conv2d) -> None:

@@ -1,4 +1,4 @@
-"""From features to class scores: the paper's heads, and the concatenating one of later work."""
+"""Heads, which turn features into class scores, and learned upsampling of the scores."""
 
 from __future__ import annotations
 
@@ -9,18 +9,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import InputError
-from .geometry import conv_geometry, zero_bias
+from .geometry import ceil_divide, conv_geometry, zero_bias
 
 ASPP_RATES = (6, 12, 18, 24)
 ASPP_S_RATES = (2, 4, 8, 12)
 LARGEFOV_RATES = (12,)
+# Head -> its rates at output stride 8; None without atrous branches.
+RATES: dict[str, tuple[int, ...] | None] = {
+    "aspp": ASPP_RATES,
+    "aspp_s": ASPP_S_RATES,
+    "largefov": LARGEFOV_RATES,
+    "conv1x1": None,
+    "aspp_concat": ASPP_RATES,
+}
 CONCAT_CHANNELS = 256
 
 
 class SummedConvs(nn.Module):
-    """Parallel atrous convolutions straight to class scores, summed (paper, section 3.2).
+    """Parallel atrous convolutions from features to class scores, summed (paper, section 3.2).
 
-    One 3x3 branch per rate; without rates a single 1x1.
+    One 3x3 branch per rate; a single 1x1 convolution without rates.
     """
 
     def __init__(self, in_channels: int, num_classes: int, rates: tuple[int, ...] | None) -> None:
@@ -35,14 +43,11 @@ class SummedConvs(nn.Module):
             conv_geometry(conv, dilation=rate)
 
     def forward(self, features: Tensor) -> Tensor:
-        scores = self.branches[0](features)
-        for branch in self.branches[1:]:
-            scores = scores + branch(features)
-        return scores  # (N, K, H/8, W/8)
+        return _sum_branches(self.branches, features)  # (N, K, H/8, W/8)
 
 
 class FullyConnectedBranch(nn.Module):
-    """VGG's classifier as convolutions: fc6 atrous 3x3, fc7 and fc8 1x1."""
+    """VGG's classifier as convolutions: fc6 is atrous 3x3, fc7 and fc8 are 1x1."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__()
@@ -62,7 +67,10 @@ class FullyConnectedBranch(nn.Module):
 
 
 class SummedFullyConnected(nn.Module):
-    """VGG's heads: one fc6-fc7-fc8 branch per rate, summed. LargeFOV smooths pool5 first."""
+    """VGG's heads: one fc6-fc7-fc8 branch per rate, summed.
+
+    With `smooth` (LargeFOV), a 3x3 average of the features comes first.
+    """
 
     def __init__(
         self, in_channels: int, num_classes: int, rates: tuple[int, ...], *, smooth: bool
@@ -78,16 +86,13 @@ class SummedFullyConnected(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         features = self.smooth(features)
-        scores = self.branches[0](features)
-        for branch in self.branches[1:]:
-            scores = scores + branch(features)
-        return scores  # (N, K, H/8, W/8)
+        return _sum_branches(self.branches, features)  # (N, K, H/8, W/8)
 
 
 class ImagePooling(nn.Module):
-    """The image's mean feature, projected and spread over all positions.
+    """The mean feature of each image, projected and repeated at every position.
 
-    Training needs two images or more: their mean features are all that the batch norm sees.
+    Training needs at least two images per batch, because batch norm gets one value per image.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -97,16 +102,16 @@ class ImagePooling(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         if self.project[1].training and features.shape[0] == 1:
             raise InputError(
-                "image pooling normalises over the images of a batch and got one; train "
-                "`aspp_concat` with 2 images or more at a time, freeze its batch norms, or call "
-                "model.eval()"
+                "image pooling normalises over the images of a batch, and this batch holds one; "
+                "train `aspp_concat` with batches of 2 or more images, freeze its batch norms, or "
+                "call model.eval()"
             )
         pooled = self.project(features.mean(dim=(2, 3), keepdim=True))
         return pooled.expand(-1, -1, *features.shape[2:])
 
 
 class ConcatenatedASPP(nn.Module):
-    """1x1, atrous 3x3 branches and image pooling, concatenated and classified (v3 style)."""
+    """DeepLab v3's head: 1x1, atrous 3x3 branches and image pooling, concatenated."""
 
     def __init__(self, in_channels: int, num_classes: int, rates: tuple[int, ...]) -> None:
         super().__init__()
@@ -127,6 +132,13 @@ class ConcatenatedASPP(nn.Module):
         return self.classifier(self.project(torch.cat(parts, dim=1)))  # (N, K, H/8, W/8)
 
 
+def _sum_branches(branches: nn.ModuleList, features: Tensor) -> Tensor:
+    scores = branches[0](features)
+    for branch in branches[1:]:
+        scores = scores + branch(features)
+    return scores
+
+
 def _classifier(in_channels: int, num_classes: int, kernel: int) -> nn.Conv2d:
     conv = nn.Conv2d(in_channels, num_classes, kernel)
     nn.init.normal_(conv.weight, std=0.01)  # the Caffe networks' filler
@@ -141,10 +153,10 @@ def _conv_bn_relu(in_channels: int, out_channels: int, kernel: int) -> nn.Sequen
 
 
 class LearnedUpsampling(nn.Module):
-    """A transposed convolution from scores to pixels that starts out as bilinear interpolation.
+    """A transposed convolution from scores to pixels, initialised as bilinear interpolation.
 
-    Score (i, j) stands at pixel (i * stride, j * stride), as in corner-aligned resizing. Sizes that
-    end behind the last score are filled from a repetition of the last row and column.
+    Score (i, j) belongs to pixel (i * stride, j * stride), as in corner-aligned resizing. Pixels
+    beyond the last score are interpolated from a repeated last row and column.
     """
 
     def __init__(self, num_classes: int, stride: int) -> None:
@@ -158,13 +170,22 @@ class LearnedUpsampling(nn.Module):
                 self.weight[k, k] = ramp[:, None] * ramp[None, :]
 
     def forward(self, logits: Tensor, size_hw: tuple[int, int]) -> Tensor:
-        """Give `size_hw` if these are the scores of that size, else first score to last score."""
+        """Upsample scores.
+
+        Args:
+            logits: (N, K, h, w).
+            size_hw: Rows and columns of the input.
+
+        Returns:
+            (N, K, H, W). Where h is not ceil(H/stride), the rows end at the last score:
+            H = (h - 1) * stride + 1; columns alike.
+        """
         padded = F.pad(logits, (0, 1, 0, 1), mode="replicate")
         pixels = F.conv_transpose2d(
             padded, self.weight, stride=self.stride, padding=self.stride - 1
         )  # (N, K, h * stride + 1, w * stride + 1)
         height, width = (
-            size if -(-size // self.stride) == scores else (scores - 1) * self.stride + 1
+            size if ceil_divide(size, self.stride) == scores else (scores - 1) * self.stride + 1
             for size, scores in zip(size_hw, logits.shape[-2:], strict=True)
         )
         return pixels[..., :height, :width]
@@ -174,26 +195,21 @@ Head = SummedConvs | SummedFullyConnected | ConcatenatedASPP
 
 
 def make_head(
-    name: str, in_channels: int, num_classes: int, rates: tuple[int, ...] | None, *, vgg: bool
+    name: str, in_channels: int, num_classes: int, rates: tuple[int, ...] | None, *, is_vgg: bool
 ) -> Head:
-    """Build a head; `rates=None` takes the head's own."""
-    own_rates = RATES[name]
-    if rates is not None and own_rates is None:
+    """Build a head by name; `rates=None` takes the rates in `RATES`.
+
+    Raises:
+        InputError: If `rates` are given for a head without atrous branches.
+    """
+    default_rates = RATES[name]
+    if rates is not None and default_rates is None:
         raise InputError(f"head {name!r} has no atrous branches; leave atrous_rates out")
-    rates = rates or own_rates
+    rates = rates or default_rates
     if name == "aspp_concat":
         return ConcatenatedASPP(in_channels, num_classes, rates or ())
-    if vgg and name in ("aspp", "aspp_s", "largefov"):
+    if is_vgg and name in ("aspp", "aspp_s", "largefov"):
         return SummedFullyConnected(
             in_channels, num_classes, rates or (), smooth=name == "largefov"
         )
     return SummedConvs(in_channels, num_classes, rates)
-
-
-RATES: dict[str, tuple[int, ...] | None] = {
-    "aspp": ASPP_RATES,
-    "aspp_s": ASPP_S_RATES,
-    "largefov": LARGEFOV_RATES,
-    "conv1x1": None,
-    "aspp_concat": ASPP_RATES,
-}

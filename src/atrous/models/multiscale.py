@@ -1,4 +1,4 @@
-"""Multi-scale inputs through one network: score maps fused by maximum (paper, table 4)."""
+"""Fusion of the score maps of several input scales by maximum (paper, table 4)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ..resize import resize_logits
 
 
 def fuse_scales(logits: list[Tensor], *, align_corners: bool) -> Tensor:
-    """Take the element-wise maximum of score maps, at the size of the first.
+    """Return the element-wise maximum of score maps, at the size of the first.
 
     Args:
-        logits: (N, K, h, w) for each scale; the first is of scale 1.
+        logits: (N, K, h, w) for each scale; the first is the map of scale 1.
         align_corners: Resize convention of the network.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Gradient checkpointing: run a block twice instead of keeping what lies inside it."""
+"""Gradient checkpointing: recompute activations in the backward pass instead of keeping them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch.utils.checkpoint import checkpoint
 
 
 def run_block(block: nn.Module, x: Tensor, *, recompute: bool) -> Tensor:
-    """Run a block; with `recompute` its insides are computed again when gradients need them.
+    """Run a block; with `recompute`, the backward pass recomputes its activations.
 
-    Dropout draws the same mask both times, and batch norms count the batch once.
+    Dropout draws the same mask both times, and batch norm statistics are updated once.
     """
     if not (recompute and torch.is_grad_enabled()):
         return block(x)
@@ -21,18 +21,18 @@ def run_block(block: nn.Module, x: Tensor, *, recompute: bool) -> Tensor:
 
 
 def recomputed(function: Callable[..., Tensor], *args: object, norms_of: nn.Module) -> Tensor:
-    """Call a function without keeping its insides; `norms_of` holds the batch norms in it."""
+    """Call a function without keeping its activations; `norms_of` holds its batch norms."""
     return checkpoint(
         function,
         *args,
         use_reentrant=False,
-        context_fn=lambda: (contextlib.nullcontext(), _statistics_kept(norms_of)),
+        context_fn=lambda: (contextlib.nullcontext(), _frozen_statistics(norms_of)),
     )
 
 
 @contextlib.contextmanager
-def _statistics_kept(module: nn.Module) -> Generator[None]:
-    """Let batch norms use their batch without moving their running statistics."""
+def _frozen_statistics(module: nn.Module) -> Generator[None]:
+    """Let batch norms normalise by their batch without updating their running statistics."""
     norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

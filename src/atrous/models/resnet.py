@@ -1,4 +1,4 @@
-"""ResNet-18/50/101 with atrous convolutions in place of the last strides.
+"""ResNet-18, 50 and 101 with atrous convolutions in place of the last strides.
 
 Parameter names are torchvision's (`conv1`, `bn1`, `layer1.0.conv1`, …, `layer1.0.downsample.0`).
 """
@@ -28,7 +28,7 @@ def projection(in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (ResNet-18)."""
+    """Two 3x3 convolutions and a shortcut (ResNet-18)."""
 
     expansion = 1
 
@@ -55,10 +55,10 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1 reduce, 3x3, 1x1 increase beside a shortcut (ResNet-50/101).
+    """1x1 reduce, 3x3, 1x1 increase, and a shortcut (ResNet-50 and ResNet-101).
 
-    Caffe's weights carry the stride in the first 1x1, torchvision's in the 3x3. Either file loads
-    into either layout without an error; in the wrong one the network merely predicts badly.
+    Caffe's weights expect the stride in the first 1x1, torchvision's in the 3x3. Either file loads
+    with either setting without an error, but with the wrong one the network predicts badly.
     """
 
     expansion = 4
@@ -83,7 +83,7 @@ class Bottleneck(nn.Module):
             conv_geometry(self.conv1, stride=stride)
             conv_geometry(self.conv2, dilation=dilation)
         else:
-            # The strided 3x3 reads the grid in front of the stride it gave up.
+            # The 3x3 that had the stride still reads the grid before that stride.
             conv_geometry(self.conv2, stride=stride, dilation=dilation_before)
         if self.downsample is not None:
             conv_geometry(self.downsample[0], stride=stride)
@@ -97,7 +97,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Features at 1/8 or 1/16 of the input: the last stages are dilated instead of strided."""
+    """Features at 1/8 or 1/16 of the input size: the last stages are dilated, not strided."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class ResNet(nn.Module):
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64, BN_EPS)
         self.relu = nn.ReLU(inplace=True)
-        # Caffe rounds pooled sizes up: 161 -> 81 either way, but 188 -> 95 instead of 94.
+        # Caffe rounds pooled sizes up: 161 becomes 81 either way, but 188 becomes 95, not 94.
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True)
         channels = 64
         for stage, depth in enumerate(depths):
@@ -133,7 +133,7 @@ class ResNet(nn.Module):
         return [cast(nn.Sequential, getattr(self, f"layer{number}")) for number in (1, 2, 3, 4)]
 
     def set_output_stride(self, output_stride: int) -> None:
-        """Trade the strides beyond `output_stride` for dilation; the weights stay as they are."""
+        """Replace strides beyond `output_stride` by dilation; the weights do not change."""
         geometry = stage_geometry((1, 2, 2, 2), stride_before=4, output_stride=output_stride)
         for stage, (stride, dilation_before, dilation) in zip(self.stages(), geometry, strict=True):
             for index, block in enumerate(stage):
@@ -144,7 +144,7 @@ class ResNet(nn.Module):
                 )
 
     def first_layers(self, num_stages: int) -> list[nn.Module]:
-        """The stem and the first stages, in order."""
+        """Return the stem and the first stages, in order."""
         return [self.conv1, self.bn1, *self.stages()[:num_stages]]
 
     def _initialise(self) -> None:

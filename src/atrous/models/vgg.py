@@ -1,4 +1,4 @@
-"""VGG-16 as DeepLab uses it: 3x3 pools padded by 1, the last two without stride, conv5 dilated."""
+"""VGG-16 as DeepLab uses it: padded 3x3 pools, the last two without stride, and dilated conv5."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from torch import Tensor, nn
 from .geometry import conv_geometry, zero_bias
 from .recompute import recomputed
 
-# convolutions and channels of each of the five stages
+# Convolutions and output channels of each of the five stages.
 STAGES = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 
 
 class VGG16(nn.Module):
-    """Features behind pool5 at 1/8 or 1/16 of the input, 512 channels; Caffe's layer names."""
+    """Features after pool5 at 1/8 or 1/16 of the input size, 512 channels.
+
+    Parameter names are the layer names of Caffe.
+    """
 
     def __init__(self, *, output_stride: int = 8) -> None:
         super().__init__()
@@ -40,14 +43,17 @@ class VGG16(nn.Module):
         return [getattr(self, f"conv{stage}_{index}") for index in range(1, depth + 1)]
 
     def set_output_stride(self, output_stride: int) -> None:
-        """Pool5 never strides; pool4 does at 1/16, and conv5 then needs no dilation."""
+        """Set strides and dilation: at 16, pool4 is strided and conv5 is not dilated.
+
+        Pool5 is never strided.
+        """
         for number, pool in enumerate(self.pools, start=1):
             cast(nn.MaxPool2d, pool).stride = 2 if 2**number <= min(output_stride, 16) else 1
         for conv in self.convs(5):
             conv_geometry(conv, dilation=16 // output_stride)
 
     def first_layers(self, num_stages: int) -> list[nn.Module]:
-        """The convolutions of the first stages, in order; VGG has no stem of its own."""
+        """Return the convolutions of the first stages, in order; VGG has no separate stem."""
         return [conv for stage in range(1, num_stages + 1) for conv in self.convs(stage)]
 
     def _initialise(self) -> None:

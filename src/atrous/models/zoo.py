@@ -1,4 +1,4 @@
-"""The names of the networks, and the functions that build them."""
+"""The networks by name, and the functions that build them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,16 @@ from .vgg import vgg16
 
 @dataclass(frozen=True)
 class Spec:
-    """How a name becomes a backbone."""
+    """A backbone and its peculiarities.
+
+    Attributes:
+        backbone: Builds the backbone.
+        has_bottlenecks: Whether `stride_in_1x1` applies.
+        is_vgg: Whether the heads are VGG's fc6-fc7-fc8 branches.
+    """
 
     backbone: Callable[..., Backbone]
-    has_bottlenecks: bool = False  # whether `stride_in_1x1` applies
+    has_bottlenecks: bool = False
     is_vgg: bool = False
 
 
@@ -34,7 +40,7 @@ ZOO = {
 
 
 def list_models() -> list[str]:
-    """Names that `create_model` takes."""
+    """List the names that `create_model` accepts, sorted."""
     return sorted(ZOO)
 
 
@@ -50,7 +56,7 @@ def create_model(
     stride_in_1x1: bool | None = NetworkOptions.stride_in_1x1,
     upsampling: Upsampling = NetworkOptions.upsampling,
 ) -> DeepLab:
-    """Build a network with random weights; reads no file and opens no connection.
+    """Build a network with random weights, without reading files or opening connections.
 
     Args:
         name: One of `list_models()`.
@@ -59,9 +65,10 @@ def create_model(
             `conv1x1`, or `aspp_concat` (1x1, atrous branches and image pooling, concatenated).
         atrous_rates: One rate per branch instead of the head's own, in positions of the output
             grid.
-        output_stride: Input pixels per score.
-        scales: Input scales to run and fuse by maximum; 1 first, e.g. (1.0, 0.75, 0.5).
-        align_corners: True is Caffe's corner-to-corner resizing, False that of the PyTorch ports.
+        output_stride: Input pixels per score, along each axis.
+        scales: Input scales to run; their scores are fused by maximum. 1 first, such as (1.0, 0.75,
+            0.5).
+        align_corners: True resizes corner to corner, as Caffe does; False as the PyTorch ports do.
         stride_in_1x1: ResNet-50 and ResNet-101 only: True (default) for Caffe's weights, False for
             torchvision's.
         upsampling: `bilinear`, or a learned `transposed` convolution.
@@ -70,7 +77,7 @@ def create_model(
         The network, in training mode, with `num_classes` outputs.
 
     Raises:
-        InputError: If a name or an option does not exist for this network.
+        InputError: If no network has this name, or the network does not have an option.
     """
     options = NetworkOptions(
         name,
@@ -86,7 +93,7 @@ def create_model(
 
 
 def build_network(options: NetworkOptions, *, scales: Sequence[float] = (1.0,)) -> DeepLab:
-    """Build the network that `options` describe; see `create_model`."""
+    """Build the network that `options` describe; arguments and errors as for `create_model`."""
     spec = ZOO.get(options.name)
     if spec is None:
         raise InputError(f"no network is called {options.name!r}{did_you_mean(options.name, ZOO)}")
@@ -97,12 +104,12 @@ def build_network(options: NetworkOptions, *, scales: Sequence[float] = (1.0,)) 
         backbone_options["stride_in_1x1"] = options["stride_in_1x1"]
     elif options.stride_in_1x1 is not None:
         raise InputError(
-            f"{options.name} has no bottlenecks; leave out stride_in_1x1, which is for ResNet-50 "
-            "and ResNet-101"
+            f"{options.name} has no bottlenecks; leave out stride_in_1x1, which only ResNet-50 and "
+            "ResNet-101 have"
         )
     backbone = spec.backbone(output_stride=options.output_stride, **backbone_options)
     head = make_head(
-        options.head, backbone.channels, num_classes, options.atrous_rates, vgg=spec.is_vgg
+        options.head, backbone.channels, num_classes, options.atrous_rates, is_vgg=spec.is_vgg
     )
     return DeepLab(backbone, head, options, scales=check_scales(scales))
 

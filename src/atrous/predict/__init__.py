@@ -1,4 +1,4 @@
-"""From a photo to labels: `Segmenter`, the one door that everything else enters by."""
+"""The inference pipeline: `Segmenter`, the entry point of every prediction, and its result."""
 
 from .segmentation import Segmentation
 from .segmenter import Segmenter, check_device

@@ -1,4 +1,4 @@
-"""What a segmenter gives for one photo."""
+"""The result of a segmenter for one image."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from ..labels import LabelSet
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """Labels of one photo, and what can be made of them.
+    """Labels of one image, with overlay, probabilities and timings.
 
     Attributes:
-        labels: (H, W) uint8, or uint16 over 256 classes; the size of the photo.
-        image: (H, W, 3) uint8 RGB, the photo as it was read.
-        label_set: What the labels mean.
-        timings: Seconds of each hop in order, and their `total`; those of a batch are shared out.
+        labels: (H, W) uint8, or uint16 over 256 classes; the size of the image.
+        image: (H, W, 3) uint8 RGB, the image as it was read.
+        label_set: The classes of the labels.
+        timings: Seconds of each step in order, and their `total`. The steps that a batch runs
+            together are divided evenly among its images.
+        compute_probabilities: Computes `probabilities`.
     """
 
     labels: NDArray[Any]
@@ -37,17 +39,17 @@ class Segmentation:
     def probabilities(self) -> NDArray[np.float32]:
         """(K, H, W) float32; each pixel sums to 1.
 
-        Made when first asked for, and kept from then on: until then a result holds the network's
-        scores, which are 64 times smaller.
+        Computed on first use and then kept. Until then, a result holds the network's scores, which
+        are 64 times smaller.
         """
         return self.compute_probabilities()
 
     def overlay(self, *, alpha: float = visualize.ALPHA, legend: bool = True) -> Image.Image:
-        """Lay the labels over the photo, with a legend below it; see `visualize.overlay`."""
+        """Draw the labels over the image, with a legend below; see `visualize.overlay`."""
         return visualize.overlay(
             self.image, self.labels, self.label_set, alpha=alpha, legend=legend
         )
 
     def save(self, path: StrPath) -> None:
-        """Write the labels as palette PNG; see `image_io.write_labels`."""
+        """Write the labels as a palette PNG; see `image_io.write_labels`."""
         write_labels(path, self.labels, self.label_set)

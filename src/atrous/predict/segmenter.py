@@ -1,4 +1,4 @@
-"""The river from a photo to labels; the page to read to see every hop in order."""
+"""The inference pipeline, step by step: `Segmenter` turns an image into labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,23 +21,25 @@ from ..image_io import StrPath, read_image
 from ..models import DeepLab, check_scales
 from ..suggestions import did_you_mean
 from ..weights import Entry, load_model
-from .refinement import choose_crf
 from .segmentation import Segmentation
 
+if TYPE_CHECKING:
+    from ..crf import DenseCRF
+
 Photo = StrPath | Image.Image | NDArray[np.uint8]
-# Logits of (scales, 1 for the mirror image else 0), of one photo or batch.
-_Known = dict[tuple[tuple[float, ...], int], Tensor]
+# (scales, whether of the mirror image) -> logits of one batch.
+_CachedLogits = dict[tuple[tuple[float, ...], bool], Tensor]
 
 
 class Segmenter:
-    """A network with its weights, ready for photos; safe to call from several threads.
+    """A network with its weights, ready to label images; safe to call from several threads.
 
     Attributes:
         model: The network, in evaluation mode on `device`.
-        entry: What the weights say about themselves.
-        device: Where the network runs.
+        entry: The entry of the weights.
+        device: The device that the network runs on.
         flip: Whether the mirror image is run as well.
-        batch_size: Most photos in one pass of `map`.
+        batch_size: Maximum number of images that `map` runs together.
         crf: The dense CRF, or None.
         crf_note: One line that says whether the CRF runs, and why.
     """
@@ -52,25 +54,25 @@ class Segmenter:
         flip: bool = False,
         batch_size: int = 1,
     ) -> None:
-        """Load weights, or take a network.
+        """Load weights, or use an existing network.
 
         Args:
-            weights: A name or path as `load_model` takes, or a network with its entry. That network
-                is left as it is: one in training mode or on another device is copied; otherwise the
-                segmenter shares its parameters.
+            weights: A name, path or URL as for `load_model`, or a network with its entry. The
+                network is not changed: if it is in training mode or on another device it is copied,
+                otherwise the segmenter shares its parameters.
             device: `cpu`, `cuda`, `cuda:1`, `mps` …
-            crf: None for what the entry says; True, False or a `CRFParams` override it.
-            scales: Input scales to run and fuse, 1 first; None for the network's own.
+            crf: None for the default of the entry; True, False or a `CRFParams` override it.
+            scales: Input scales to run and fuse, 1 first; None for those of the network.
             flip: Whether to average with the probabilities of the mirror image.
-            batch_size: Photos of one size that `map` runs together.
+            batch_size: Maximum number of images, all of one size, that `map` runs together.
 
         Raises:
-            FileNotFoundError: If `weights` is the path of no file.
+            FileNotFoundError: If `weights` is a path and there is no such file.
             InputError: If weights, device, scales, CRF or batch size cannot be used; says why.
         """
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size is {batch_size!r}; it must be a whole number from 1 up")
-        own_scales = None if scales is None else check_scales(scales)
+        checked_scales = None if scales is None else check_scales(scales)
         self.device = check_device(device)
         if isinstance(weights, tuple):
             model, self.entry = _check_pair(weights)
@@ -81,11 +83,11 @@ class Segmenter:
         classes = self.entry.label_set.num_classes
         if model.num_classes != classes:
             raise InputError(
-                f"the network scores {model.num_classes} classes but its entry names {classes}; "
-                "give the entry that belongs to it"
+                f"the network has {model.num_classes} classes but its entry has {classes}; give "
+                "the network's own entry"
             )
-        if own_scales is not None:
-            model.scales = own_scales
+        if checked_scales is not None:
+            model.scales = checked_scales
         self.model = model
         self.flip = bool(flip)
         self.batch_size = batch_size
@@ -98,46 +100,49 @@ class Segmenter:
         return self.model.scales
 
     def with_options(self, **options: Any) -> Segmenter:
-        """Give a segmenter of the same network with other `crf`, `scales`, `flip` or `batch_size`.
+        """Return a segmenter of the same network with other `crf`, `scales`, `flip`, `batch_size`.
 
         Raises:
             InputError: If an option is unknown or has a wrong value.
         """
-        ours: dict[str, Any] = {
+        current: dict[str, Any] = {
             "crf": self._crf_choice,
             "scales": self.scales,
             "flip": self.flip,
             "batch_size": self.batch_size,
         }
         for name in options:
-            if name not in ours:
-                raise InputError(f"no option is called {name!r}{did_you_mean(name, sorted(ours))}")
-        return Segmenter((self.model, self.entry), device=self.device, **(ours | options))
+            if name not in current:
+                raise InputError(
+                    f"no option is called {name!r}{did_you_mean(name, sorted(current))}"
+                )
+        return Segmenter((self.model, self.entry), device=self.device, **(current | options))
 
     def __call__(self, photo: Photo) -> Segmentation:
-        """Label one photo.
+        """Label one image.
 
         Args:
-            photo: A file, a Pillow image, or a uint8 RGB array (H, W, 3).
+            photo: The path of a file, a Pillow image, or a uint8 RGB array (H, W, 3).
 
         Returns:
-            Labels of the photo's own size.
+            Labels of the size of the image.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            InputError: If the photo cannot be read, or is an array of another type or shape.
-            OutOfMemoryError: If the photo is too large for the device.
+            InputError: If the image cannot be read, or is an array of another type or shape.
+            OutOfMemoryError: If the image is too large for the device.
         """
         return self._segment([self._decode(photo)])[0]
 
     def map(self, photos: Iterable[Photo]) -> Iterator[Segmentation]:
-        """Label many photos, in order; up to `batch_size` neighbours of one size run together.
+        """Label many images in order; up to `batch_size` consecutive ones of one size run together.
 
         Raises:
-            InputError: If `photos` is a single photo; and as for one photo, when its turn comes.
+            InputError: If `photos` is a single image. Iterating raises the errors of a call for
+                each image, after the results of the images before it.
         """
         if isinstance(photos, (str, os.PathLike, Image.Image)):
-            raise InputError("map takes several photos; call the segmenter itself for one")
+            raise InputError("map takes several images; call the segmenter itself for one image")
         return self._map(photos)
 
     def _map(self, photos: Iterable[Photo]) -> Iterator[Segmentation]:
@@ -157,32 +162,32 @@ class Segmenter:
                 batch = []
         yield from self._segment(batch)
 
-    def segment_in_ways(
-        self, photo: Photo, ways: Mapping[str, Segmenter]
+    def segment_variants(
+        self, photo: Photo, variants: Mapping[str, Segmenter]
     ) -> dict[str, Segmentation]:
-        """Label one photo in several ways, running the network once for what they share.
+        """Label one image with several variants of this segmenter, sharing runs of the network.
 
-        Ways that differ in the CRF alone share everything before it; one with `flip` takes the
-        upright half from one without, where both have the same scales.
+        Variants with the same scales share the logits of the image, and those with `flip` the
+        logits of its mirror image.
 
         Args:
-            photo: As for one call.
-            ways: Name -> segmenter of this network, as `with_options` makes them.
+            photo: As for a call.
+            variants: Name -> segmenter of this network, made by `with_options`.
 
         Returns:
-            Name -> what that segmenter alone would give. `timings` hold what was run for it.
+            Name -> the result of that segmenter. `timings` holds the steps that were run for it.
 
         Raises:
-            InputError: If a way has another network; and as for one call.
+            InputError: If a variant has another network; otherwise as for a call.
         """
-        for name, way in ways.items():
-            if way.model.backbone is not self.model.backbone or way.entry is not self.entry:
+        for name, variant in variants.items():
+            if variant.model.backbone is not self.model.backbone or variant.entry is not self.entry:
                 raise InputError(
-                    f"the way {name!r} has another network; make it with `with_options`"
+                    f"the variant {name!r} has another network; make it with `with_options`"
                 )
         decoded = self._decode(photo)
-        known: _Known = {}
-        return {name: way._segment([decoded], known)[0] for name, way in ways.items()}
+        cache: _CachedLogits = {}
+        return {name: variant._segment([decoded], cache)[0] for name, variant in variants.items()}
 
     def _decode(self, photo: Photo) -> _Decoded:
         start = time.perf_counter()
@@ -192,42 +197,45 @@ class Segmenter:
             image = read_image(photo)
         else:
             raise InputError(
-                f"photo is a {type(photo).__name__}; give a path, a Pillow image or a uint8 RGB "
-                "array (H, W, 3)"
+                f"the image is a {type(photo).__name__}; give a path, a Pillow image or a uint8 "
+                "RGB array (H, W, 3)"
             )
         return _Decoded(image, time.perf_counter() - start)
 
-    def _segment(self, batch: list[_Decoded], known: _Known | None = None) -> list[Segmentation]:
+    def _segment(
+        self, batch: list[_Decoded], cache: _CachedLogits | None = None
+    ) -> list[Segmentation]:
+        """Run the pipeline; too little memory raises one error, whichever step it comes from."""
         if not batch:
             return []
         height, width = batch[0].image.shape[:2]
         try:
-            return self._hops(batch, {} if known is None else known)
-        except RuntimeError as error:
-            if "memory" not in str(error):
+            return self._run(batch, {} if cache is None else cache)
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
                 raise
             raise OutOfMemoryError(
-                f"{self.device} has not the memory for {len(batch)} photo(s) of {width}x{height} "
-                f"at scales {self.scales}; make the photo smaller, or use fewer scales"
+                f"{self.device} does not have enough memory for {len(batch)} image(s) of "
+                f"{width}x{height} at scales {self.scales}; use a smaller image or fewer scales"
             ) from error
 
     @torch.inference_mode()
-    def _hops(self, batch: list[_Decoded], known: _Known) -> list[Segmentation]:
-        """Take photos of one size from pixels to labels; `known` scores are not made again."""
+    def _run(self, batch: list[_Decoded], cache: _CachedLogits) -> list[Segmentation]:
+        """Label images of one size; uses the logits in `cache` and adds those that it computes."""
         shared = _Stopwatch(self.device)
         images = [decoded.image for decoded in batch]
-        with shared.hop("preprocess"):
-            views = [self._tensor(images)]
+        with shared.step("preprocess"):
+            views = {False: self._tensor(images)}
             if self.flip:
-                views.append(self._tensor([image[:, ::-1] for image in images]))
-        with shared.hop("network"):
-            for mirrored, view in enumerate(views):
-                if (self.scales, mirrored) not in known:
-                    known[self.scales, mirrored] = self.model(view)
-            logits = torch.stack([known[self.scales, m] for m in range(len(views))])
+                views[True] = self._tensor([image[:, ::-1] for image in images])
+        with shared.step("network"):
+            for is_mirrored, view in views.items():
+                if (self.scales, is_mirrored) not in cache:
+                    cache[self.scales, is_mirrored] = self.model(view)
+            logits = torch.stack([cache[self.scales, is_mirrored] for is_mirrored in views])
             # logits: (views, N, K, h, w)
-        each_s = {hop: seconds / len(batch) for hop, seconds in shared.seconds.items()}
-        padded_hw = (views[0].shape[-2], views[0].shape[-1])
+        each_s = {step: seconds / len(batch) for step, seconds in shared.seconds.items()}
+        padded_hw = (views[False].shape[-2], views[False].shape[-1])
         return [
             self._label(
                 Scores(self.model, logits[:, index], padded_hw, size_hw=decoded.image.shape[:2]),
@@ -243,14 +251,14 @@ class Segmenter:
         return torch.cat(tensors).to(self.device)
 
     def _label(self, scores: Scores, image: NDArray[np.uint8], watch: _Stopwatch) -> Segmentation:
-        with watch.hop("upsample"):
+        with watch.step("upsample"):
             probabilities = scores.probabilities()
         compute = scores.to_numpy
         if self.crf is not None:
-            with watch.hop("crf"):
+            with watch.step("crf"):
                 probabilities = self.crf.refine(probabilities, image)
             compute = probabilities.cpu().numpy
-        with watch.hop("labels"):
+        with watch.step("labels"):
             dtype = np.uint8 if len(probabilities) <= 256 else np.uint16
             labels = probabilities.argmax(0).cpu().numpy().astype(dtype)
         watch.seconds["total"] = sum(watch.seconds.values())
@@ -259,13 +267,13 @@ class Segmenter:
 
 @dataclass(frozen=True)
 class Scores:
-    """The network's scores of one photo, before they are brought to its size.
+    """The network's scores of one image, not upsampled.
 
     Attributes:
-        model: The network that gave them; it knows the way up.
-        logits: (1, K, h, w), or (2, K, h, w) with those of the mirror image behind.
-        padded_hw: Size of the tensor that went into the network.
-        size_hw: Size of the photo, its upper left part.
+        model: The network that computed them, which also upsamples them.
+        logits: (1, K, h, w), or (2, K, h, w) with those of the mirror image second.
+        padded_hw: Size of the network's input.
+        size_hw: Size of the image, which is the upper left part of the input.
     """
 
     model: DeepLab
@@ -275,7 +283,7 @@ class Scores:
 
     @torch.inference_mode()
     def probabilities(self) -> Tensor:
-        """(K, H, W) on the network's device."""
+        """Return (K, H, W) float32 on the network's device; each pixel sums to 1."""
         height, width = self.size_hw
         full = self.model.upsample(self.logits, self.padded_hw)[..., :height, :width]
         views = full.softmax(1)
@@ -292,14 +300,14 @@ class _Decoded:
 
 
 class _Stopwatch:
-    """Seconds of each hop; waits for the device at both ends of it."""
+    """Measures the seconds of each step; waits for the device before and after it."""
 
     def __init__(self, device: torch.device, seconds: dict[str, float] | None = None) -> None:
         self.device = device
         self.seconds = seconds or {}
 
     @contextmanager
-    def hop(self, name: str) -> Generator[None]:
+    def step(self, name: str) -> Generator[None]:
         self._wait()
         start = time.perf_counter()
         yield
@@ -309,6 +317,35 @@ class _Stopwatch:
     def _wait(self) -> None:
         if self.device.type != "cpu":
             getattr(torch, self.device.type).synchronize()  # torch.cuda, torch.mps, torch.xpu
+
+
+def choose_crf(choice: Any, entry: Entry) -> tuple[DenseCRF | None, str]:
+    """Decide whether the CRF runs, and with which parameters.
+
+    Args:
+        choice: None for the default of the weights entry; True, False or a `CRFParams` override it.
+            True uses the entry's parameters, or the paper's if it has none.
+        entry: The entry of the weights.
+
+    Returns:
+        The CRF or None, and one line for the user: whether it runs and why.
+
+    Raises:
+        InputError: If `choice` is something else.
+        MissingPackageError: If the CRF is to run but its compiled kernel is missing; says how to
+            build it.
+    """
+    if choice is False:
+        return None, "off (switched off)"
+    if choice is None and not entry.use_crf:
+        return None, f"off (default of {entry.name})"
+    from ..crf import CRFParams, DenseCRF  # loads the compiled kernel
+
+    if choice is None or choice is True:
+        choice = entry.crf or CRFParams()  # the defaults are the paper's
+    elif not isinstance(choice, CRFParams):
+        raise InputError(f"crf is {choice!r}; it must be None, True, False or a CRFParams")
+    return DenseCRF(choice), f"on ({choice})"
 
 
 def _check_pair(weights: tuple[Any, ...]) -> tuple[DeepLab, Entry]:
@@ -321,7 +358,7 @@ def _check_pair(weights: tuple[Any, ...]) -> tuple[DeepLab, Entry]:
 
 
 def check_device(device: str | torch.device) -> torch.device:
-    """Refuse a device that PyTorch cannot use here, before anything is loaded."""
+    """Return the device, after checking that PyTorch can use it on this machine."""
     try:
         checked = torch.device(device)
         torch.zeros(1, device=checked)
@@ -334,23 +371,19 @@ def check_device(device: str | torch.device) -> torch.device:
 
 
 def _copy_for(device: torch.device, model: DeepLab) -> DeepLab:
-    """Give a network in evaluation mode on `device`; the one that came stays as it is."""
+    """Return a network in evaluation mode on `device`, a copy that can get its own `scales`."""
     is_ready = not any(module.training for module in model.modules())
-    is_there = all(tensor.device == _placed(device) for tensor in model.parameters())
-    if is_ready and is_there:
-        return copy.copy(model)  # `scales` can be set on the copy alone
+    target = torch.zeros(0, device=device).device  # `cuda` becomes `cuda:0`
+    is_on_device = all(tensor.device == target for tensor in model.parameters())
+    if is_ready and is_on_device:
+        return copy.copy(model)  # shares the parameters
     return copy.deepcopy(model).to(device).eval()
 
 
-def _placed(device: torch.device) -> torch.device:
-    """Say where tensors sent to `device` land: `cuda` is `cuda:0`."""
-    return torch.zeros(0, device=device).device
-
-
-def _check_array(photo: NDArray[Any]) -> NDArray[np.uint8]:
-    if photo.dtype != np.uint8 or photo.ndim != 3 or photo.shape[2] != 3 or not photo.size:
+def _check_array(image: NDArray[Any]) -> NDArray[np.uint8]:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise InputError(
-            f"photo is an array of {photo.dtype} and shape {photo.shape}; give uint8 RGB (0-255) "
-            "of shape (H, W, 3)"
+            f"the image is an array of {image.dtype} and shape {image.shape}; give uint8 RGB "
+            "(0-255) of shape (H, W, 3)"
         )
-    return photo
+    return image

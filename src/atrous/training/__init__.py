@@ -1,4 +1,4 @@
-"""Training: recipes, losses, the loop."""
+"""Training from a recipe: `train`, `Recipe` and `load_recipe`."""
 
 from .recipe import Recipe, load_recipe
 from .run import train

@@ -1,4 +1,4 @@
-"""Batch norm over the batches of all processes; on CUDA and, unlike torch's, on CPUs too."""
+"""Batch norm over the batches of all processes; unlike torch's, it runs on CPUs too."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PIXELS = (0, 2, 3)  # the axes of (N, C, H, W) that statistics run over
 
 
 class SyncedBatchNorm2d(nn.BatchNorm2d):
-    """`nn.BatchNorm2d` whose mean and variance are those of the batches of all processes.
+    """`nn.BatchNorm2d` with mean and variance over the batches of all processes.
 
-    Parameter and buffer names stay the same. In evaluation mode, or where there is one process, it
-    is a plain batch norm.
+    Parameter and buffer names are the same. In evaluation mode, or with one process, it computes a
+    plain batch norm.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # nn.BatchNorm2d's name
@@ -47,7 +47,7 @@ class _SyncedNorm(torch.autograd.Function):
         dist.all_reduce(sums)
         count = sums[-1:]
         mean = sums[:-1] / count
-        # A second pass: the mean of squares less the square of the mean would lose digits.
+        # Two passes: the mean of squares minus the square of the mean would lose digits.
         squares = (wide - mean.view(1, -1, 1, 1)).square().sum(PIXELS)
         dist.all_reduce(squares)
         variance = squares / count
@@ -74,7 +74,7 @@ class _SyncedNorm(torch.autograd.Function):
 
 
 def sync_batch_norms(module: nn.Module) -> None:
-    """Put a synced batch norm in the place of each plain one, with its parameters and buffers."""
+    """Replace each plain batch norm by a synced one with the same parameters and buffers."""
     for name, child in module.named_children():
         if type(child) is nn.BatchNorm2d:
             synced = SyncedBatchNorm2d(child.num_features, child.eps, child.momentum)

@@ -1,4 +1,4 @@
-"""What a run is made of, from its recipe."""
+"""Open a recipe's data sets and compute class weights."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from .recipe import Recipe
 
 
 def open_data(recipe: Recipe) -> tuple[Dataset, Dataset]:
-    """Open the splits that train and that are scored.
+    """Open the split to train on and the split to evaluate on.
 
-    They share an image only where the one is known to hold the other, as trainval holds val: such
-    weights are for a test server, and their scores come with a warning.
+    Splits may share images only if one is known to contain the other, as trainval contains val.
+    Such weights are meant for a test server, and the run warns about their scores.
+
+    Returns:
+        Training set, evaluation set.
 
     Raises:
-        InputError: If a folder is not given, an image is in both splits otherwise, the two data
+        InputError: If a folder is not given, the splits share an image otherwise, the two data
             sets have different classes, or the labels to train on show fewer than two.
     """
     data = recipe.data
@@ -27,21 +30,21 @@ def open_data(recipe: Recipe) -> tuple[Dataset, Dataset]:
     val_name = data.val_dataset or data.dataset
     if val_name != data.dataset and data.val_root is None:
         raise InputError(
-            f"the recipe scores on {val_name}, another data set than it trains on; give its folder "
-            "with --val-data"
+            f"the recipe evaluates on {val_name}, another data set than it trains on; give its "
+            "folder with --val-data"
         )
     train_set = load_dataset(data.dataset, data.root, split=data.train_split)
     val_set = load_dataset(val_name, data.val_root or data.root, split=data.val_split)
     _check_same_classes(train_set, val_set)
     shared = {pair.name for pair in train_set.pairs} & {pair.name for pair in val_set.pairs}
-    if data.val_root is not None:  # numbers agree by chance between two folders
+    if data.val_root is not None:  # numbered images of two folders have equal names by chance
         shared = {name for name in shared if not name.isdecimal()}
     trained, scored = (f"{s.name}/{s.split}" for s in (train_set, val_set))
     is_known = trained != scored and bool(shared_splits([trained], scored))
     if shared and not is_known:
         raise InputError(
             f"{len(shared)} image(s) are in both {data.train_split} and {data.val_split}, such as "
-            f"{min(shared)}; scores on them would mean nothing"
+            f"{min(shared)}; scores on images of the training set measure memorisation"
         )
     check_trainable(train_set)
     return train_set, val_set
@@ -57,13 +60,17 @@ def _check_same_classes(train_set: Dataset, val_set: Dataset) -> None:
         index = next(i for i in range(len(trained)) if trained[i] != scored[i])
         difference = f"calls class {index} {scored[index]!r}, not {trained[index]!r}"
     raise InputError(
-        f"{val_set.name} {difference} as {train_set.name} does; score on a data set with the same "
-        "classes in the same order (a folder's stand in its classes.txt)"
+        f"{val_set.name} {difference} as {train_set.name} does; evaluate on a data set with the "
+        "same classes in the same order (classes.txt lists those of a folder)"
     )
 
 
 def count_class_weights(dataset: Dataset, power: float) -> Tensor | None:
-    """Weigh classes by their share of the known pixels to the -`power`: (K,), mean pixel 1."""
+    """Weight classes by their share of the known pixels to the power of -`power`.
+
+    Returns:
+        (K,) float32, scaled so that the mean over the known pixels is 1; None if `power` is 0.
+    """
     if power == 0:
         return None
     classes = dataset.label_set.num_classes

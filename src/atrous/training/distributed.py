@@ -1,4 +1,4 @@
-"""The processes of a run, as torchrun starts them: who speaks, what is added up, who fails."""
+"""`Processes`: sums, flags and errors shared between the processes that torchrun starts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ..errors import (
 
 Result = TypeVar("Result")
 
-# Errors that travel from one process to the first; the first that matches is raised there.
+# Errors that are sent to the first process, which raises the first class here that matches.
 FAILURES = (
     DataError,
     WeightsError,
@@ -37,18 +37,18 @@ FAILURES = (
     MemoryError,
     OSError,
 )
-# The other processes wait this long at the next step while the first one evaluates.
-PATIENCE = datetime.timedelta(days=2)
+# How long the other processes wait at the next step while the first one evaluates.
+TIMEOUT = datetime.timedelta(days=2)
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The place of this process among those that share a run.
+    """The rank of this process and the number of processes that share a run.
 
     Attributes:
-        rank: 0 for the one that writes, logs and evaluates.
-        count: How many there are.
-        local_rank: Its place on its own machine, which is also its CUDA device.
+        rank: 0 for the process that writes, logs and evaluates.
+        count: Number of processes.
+        local_rank: Rank on its own machine, which is also the index of its CUDA device.
     """
 
     rank: int = 0
@@ -57,11 +57,11 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this one writes, logs and evaluates."""
+        """Whether this process writes, logs and evaluates."""
         return self.rank == 0
 
     def assign_device(self, device: torch.device) -> torch.device:
-        """Give each process of a machine a CUDA device of its own.
+        """Assign one CUDA device to each process of a machine.
 
         Raises:
             InputError: If the machine has fewer devices than processes.
@@ -70,43 +70,46 @@ class Processes:
             return device
         if self.local_rank >= torch.cuda.device_count():
             raise InputError(
-                f"there is no CUDA device {self.local_rank} for this process, only "
-                f"{torch.cuda.device_count()}; start as many processes as there are devices"
+                f"process {self.local_rank} has no CUDA device: this machine has "
+                f"{torch.cuda.device_count()}; start one process per device"
             )
         torch.cuda.set_device(self.local_rank)
         return torch.device("cuda", self.local_rank)
 
     def all_reduce_sum(self, value: Tensor) -> Tensor:
-        """Add a tensor up over all processes, in place."""
+        """Sum a tensor over all processes, in place."""
         if self.count > 1:
             dist.all_reduce(value)
         return value
 
-    def any(self, claim: bool) -> bool:
-        """Say whether the claim holds in any process; all get the same answer."""
-        return bool(self.all_reduce_sum(torch.tensor(float(claim))) > 0)
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is true in any process; every process gets the same answer."""
+        return bool(self.all_reduce_sum(torch.tensor(float(flag))) > 0)
 
-    def run_collectively(self, act: Callable[[], Result]) -> Result:
-        """Do what each process does for itself, and go on only if it worked in all of them.
+    def run_collectively(self, action: Callable[[], Result]) -> Result:
+        """Run an action in every process, and continue only if all of them succeed.
+
+        Returns:
+            The result of the action in this process.
 
         Raises:
-            InputError, OSError, …: What went wrong, in the first process alone; the others leave
-                quietly, so that it is said once.
+            InputError, OSError, …: The error of any process, raised in the first process. The
+                others exit quietly, so that it is printed once.
         """
         if self.count == 1:
-            return act()
+            return action()
         try:
-            result, error = act(), None
+            result, error = action(), None
         except FAILURES as failure:
             result, error = None, failure
         if self.any(error is not None):
-            self._fail(error)
+            self._raise_in_first(error)
         return result  # type: ignore[return-value]
 
-    def _fail(self, error: Exception | None) -> NoReturn:
+    def _raise_in_first(self, error: Exception | None) -> NoReturn:
         found: list[tuple[int, str] | None] = [None] * self.count
         ours = None
-        if error is not None:  # as a kind and a text: not every exception travels
+        if error is not None:  # sent as class and text, because not every exception can be pickled
             kind = next(i for i, failure in enumerate(FAILURES) if isinstance(error, failure))
             ours = (kind, str(error))
         dist.all_gather_object(found, ours)
@@ -118,12 +121,15 @@ class Processes:
         raise FAILURES[kind](f"process {rank}: {text}")
 
     def exit_quietly(self) -> NoReturn:
-        """End quietly once the first process has said what went wrong, and ended.
+        """Exit without a message, after the first process has printed the error and ended.
 
-        torchrun stops all processes as soon as one has failed, so this one must not be the first.
+        torchrun stops all processes as soon as one exits with an error, so the first process must
+        exit before this one.
         """
         with contextlib.suppress(RuntimeError):
-            dist.recv(torch.zeros(1), src=0)  # nothing is ever sent: this returns when it has ended
+            dist.recv(
+                torch.zeros(1), src=0
+            )  # nothing is ever sent: this returns when process 0 ends
         raise SystemExit(1)
 
 
@@ -132,25 +138,25 @@ ALONE = Processes()
 
 @contextlib.contextmanager
 def join_processes() -> Generator[Processes]:
-    """Find the other processes of this run, where torchrun has started some.
+    """Connect to the other processes of this run, if torchrun started it.
 
-    gloo carries what lies on the CPU, NCCL what lies on CUDA devices.
+    Tensors on the CPU are exchanged through gloo, tensors on CUDA devices through NCCL.
 
     Yields:
-        Where this process stands; alone, without torchrun.
+        This process and the number of processes; `ALONE` without torchrun.
 
     Raises:
-        ConnectionError: In the first process, if another one was killed or crashed.
-        SystemExit: In the others, if any process failed.
+        ConnectionError: In the first process, if another process was killed or crashed.
+        SystemExit: In the other processes, if any process failed.
     """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         yield ALONE
         return
-    is_ours = not dist.is_initialized()
-    if is_ours:
+    creates_group = not dist.is_initialized()
+    if creates_group:
         has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
-        dist.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo", timeout=PATIENCE)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if has_nccl else "gloo", timeout=TIMEOUT)
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     processes = Processes(dist.get_rank(), dist.get_world_size(), local_rank)
     try:
@@ -161,18 +167,18 @@ def join_processes() -> Generator[Processes]:
         if not processes.is_first:
             processes.exit_quietly()
         raise ConnectionError(
-            f"another of the {count} processes ended before its time; what it said, if it could, "
-            "stands above. Go on with --resume"
+            f"another of the {count} processes was killed or crashed; its error is above if it "
+            "printed one. Continue with --resume"
         ) from error
-    if is_ours:
+    if creates_group:
         dist.destroy_process_group()
 
 
 def is_first_process() -> bool:
-    """Say whether this process is the one that speaks, before the processes have met."""
+    """Return whether this process prints; works before `join_processes`."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def is_disconnection(error: RuntimeError) -> bool:
-    """Say whether an error means that another process is gone."""
+    """Return whether an error means that another process has ended."""
     return isinstance(error, dist.DistError) or "gloo" in str(error)

@@ -1,4 +1,4 @@
-"""What a run says while it goes: JSON lines for machines, one line at a time for people."""
+"""The log of a run: JSON lines in a file, and a line of text for the user."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..evaluation import Report
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands after a step.
+    """The state of a run after a step.
 
     Attributes:
-        iteration: Steps done.
-        total: Steps in all.
-        loss: Of the last step.
-        seconds: A step takes, lately.
-        data_wait: Share of them in which the step waited for data.
+        iteration: Number of steps taken.
+        total: Number of steps of the run.
+        loss: Loss of the last step.
+        seconds: Mean seconds per step since the last log line.
+        data_wait: Share of this time in which steps waited for data.
     """
 
     iteration: int
@@ -33,22 +33,29 @@ class Progress:
 
     @property
     def left_s(self) -> float:
-        """Seconds until the last step, evaluations left out."""
+        """Estimated seconds until the last step, without evaluations."""
         return self.seconds * (self.total - self.iteration)
 
 
 class RunLog:
-    """Appends to RUN/log.jsonl and prints."""
+    """Appends to RUN/log.jsonl and prints.
+
+    Attributes:
+        listener: Called with the iteration and values of every line; None calls nothing.
+    """
 
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
         self.path = path
         self.say = say
-        self.also: Callable[[int, dict[str, Any]], None] | None = None  # receives every line
+        self.listener: Callable[[int, dict[str, Any]], None] | None = None
 
-    def rewind(self, iteration: int, *, is_unscored: bool) -> None:
-        """Drop what a killed run logged after the checkpoint of this iteration.
+    def rewind(self, iteration: int, *, drop_scores: bool) -> None:
+        """Remove the lines that a killed run wrote after the checkpoint of this iteration.
 
-        With `is_unscored` this iteration's scores too, which come after its checkpoint.
+        Args:
+            iteration: The checkpoint's iteration.
+            drop_scores: Remove the scores of this iteration too: the evaluation follows the
+                checkpoint and is repeated.
         """
         if not self.path.is_file():
             return
@@ -56,15 +63,15 @@ class RunLog:
         for line in self.path.read_text(encoding="utf-8").splitlines():
             try:
                 entry = json.loads(line)
-            except json.JSONDecodeError:  # the line that the kill cut short
+            except json.JSONDecodeError:  # the line that was being written at the kill
                 continue
-            is_later = is_unscored and entry["iteration"] == iteration and "miou" in entry
+            is_later = drop_scores and entry["iteration"] == iteration and "miou" in entry
             if entry["iteration"] <= iteration and not is_later:
                 kept.append(line)
         write_text(self.path, "".join(f"{line}\n" for line in kept))
 
     def write(self, iteration: int, text: str, **values: Any) -> None:
-        """Log values of an iteration; `text` is what is printed.
+        """Append values of an iteration to the log file, and print a text.
 
         Raises:
             OSError: If the disk is full.
@@ -75,8 +82,8 @@ class RunLog:
         except OSError as error:
             raise OSError(f"{self.path} could not be written ({error.strerror})") from error
         self.say(text)
-        if self.also is not None:
-            self.also(iteration, values)
+        if self.listener is not None:
+            self.listener(iteration, values)
 
     def write_report(self, iteration: int, report: Report, *, output_stride: int) -> None:
         """Log the scores of an evaluation.
@@ -98,7 +105,7 @@ class RunLog:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as people read them: 95 -> '1 min 35 s'."""
+    """Format seconds for people: 95 -> '1 min 35 s'."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

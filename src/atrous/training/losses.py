@@ -1,4 +1,4 @@
-"""The training loss: one cross entropy for each scale and one for their fusion, summed."""
+"""The training losses: a cross entropy for each scale and one for the fused scores."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ def cross_entropy(
     labels: Tensor,
     *,
     class_weights: Tensor | None = None,
-    total: Callable[[Tensor], Tensor] | None = None,
+    sum_over_processes: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Average the cross entropy over the pixels whose label is known; 0 where none is.
+    """Average the cross entropy over the pixels whose label is known.
 
     Args:
         logits: (N, K, H, W).
         labels: (N, H, W) int64, 255 unknown.
         class_weights: (K,) factors, or None.
-        total: Turns the number of known pixels here into that of the whole batch, where other
-            processes hold the rest of it; the results then add up to the batch's average.
+        sum_over_processes: Sums the number of known pixels over the processes that share the
+            batch; the results of the processes then add up to the average over the batch.
 
     Returns:
-        A scalar. With weights the sum is still divided by the number of pixels.
+        A scalar; 0 if no label is known. With class weights, the sum is still divided by the
+        number of pixels.
     """
     summed = F.cross_entropy(
         logits, labels, weight=class_weights, ignore_index=IGNORE_INDEX, reduction="sum"
     )
     known = (labels != IGNORE_INDEX).sum()
-    if total is not None:
-        known = total(known)
+    if sum_over_processes is not None:
+        known = sum_over_processes(known)
     return summed / known.clamp(min=1)
 
 
@@ -48,28 +49,27 @@ def multiscale_losses(
     at_pixels: bool = False,
     class_weights: Tensor | None = None,
     upsample: Callable[[Tensor, tuple[int, int]], Tensor] | None = None,
-    total: Callable[[Tensor], Tensor] | None = None,
+    sum_over_processes: Callable[[Tensor], Tensor] | None = None,
 ) -> list[Tensor]:
-    """Give the losses of a training step, which are summed with equal weight.
+    """Compute the losses of a training step, to be summed with equal weight.
 
-    The fused map is compared with labels of its own size. So is each scale's map, with Caffe's one
-    exception (`align_corners=True`): a map whose scale is not 1/n, such as 0.75, is first
-    interpolated to the size of the 1x map. The PyTorch ports (`align_corners=False`) make no
-    exception.
+    Each map of logits is compared with labels resized to its own size. Caffe (`align_corners=True`)
+    has one exception: a map whose scale is not 1/n, such as 0.75, is first interpolated to the size
+    of the map of scale 1. The PyTorch ports (`align_corners=False`) have no exception.
 
     Args:
         logits: (N, K, h, w) for each scale, the first of scale 1 (`DeepLab.forward_scales`).
         labels: (N, H, W) int64 at the size of the input.
         align_corners: Resize convention of the network.
-        at_pixels: Compare at the size of the input instead: maps are interpolated up, labels stay
-        whole.
+        at_pixels: Compare at the size of the input instead: logits are upsampled, and labels are
+            not resized.
         class_weights: (K,) factors of the classes, or None.
-        upsample: The network's own way up (`DeepLab.upsample`), used with `at_pixels`; a learned
-            one learns only here. Bilinear if left out.
-        total: As in `cross_entropy`.
+        upsample: The network's upsampling (`DeepLab.upsample`), used with `at_pixels`; only this
+            loss trains a learned one. None is bilinear.
+        sum_over_processes: As in `cross_entropy`.
 
     Returns:
-        Scalars: fused, then each scale; one scalar where there is a single scale.
+        Scalars: the fused loss, then one per scale; a single one if there is one scale.
     """
     maps = list(logits)
     if len(logits) > 1:
@@ -87,12 +87,19 @@ def multiscale_losses(
             scores = upsample(scores, size_hw)
         else:
             scores = resize_logits(scores, size_hw, align_corners=align_corners)
-        losses.append(cross_entropy(scores, target, class_weights=class_weights, total=total))
+        losses.append(
+            cross_entropy(
+                scores,
+                target,
+                class_weights=class_weights,
+                sum_over_processes=sum_over_processes,
+            )
+        )
     return losses
 
 
 def _shrinks_evenly(scores: Tensor, full: Tensor) -> bool:
-    """Whether every position of a smaller map is a position of the full one, as at scale 1/2."""
+    """Return whether all positions of a smaller map are positions of the full one (scale 1/n)."""
     return all(
         few < 2 or (many - 1) % (few - 1) == 0
         for few, many in zip(scores.shape[-2:], full.shape[-2:], strict=True)

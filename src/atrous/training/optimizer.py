@@ -1,4 +1,4 @@
-"""Which parameters learn, how fast, and how the rate falls."""
+"""The optimizer, its learning rates and the weight average."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def poly_factor(iteration: int, config: OptimizerConfig) -> float:
-    """Give the share of the base rate at an iteration (paper, table 2), warm-up included."""
+    """Return the factor of the base learning rate at an iteration: poly decay with warm-up.
+
+    Source: Chen et al. 2018, table 2.
+    """
     warmup = min(1.0, (iteration + 1) / (config.warmup_iterations + 1))
     return warmup * (1 - iteration / config.iterations) ** config.power
 
 
 def make_optimizer(model: DeepLab, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Build the optimizer; each group's rate at factor 1 stands in its `base_lr`."""
+    """Build the optimizer; `base_lr` of each group is its learning rate at factor 1."""
     groups = caffe_groups(model, config) if config.kind == "sgd" else adamw_groups(model, config)
     for group in groups:
         group["base_lr"] = group["lr"]
@@ -31,10 +34,11 @@ def make_optimizer(model: DeepLab, config: OptimizerConfig) -> torch.optim.Optim
 
 
 def caffe_groups(model: DeepLab, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """The groups of the original solver files.
+    """Group parameters as the original solver files do.
 
-    Last-layer weights learn at x10 and their biases at x20; other biases (VGG's) at x2. Biases do
-    not decay, nor do the affine parameters of a batch norm.
+    The learning rate is times 10 for weights of the last layer, times 20 for its biases, and times
+    2 for other biases (VGG's). Biases and the affine parameters of batch norms have no weight
+    decay.
     """
     rate, decay = config.learning_rate, config.weight_decay
     last = {id(p) for p in last_layer(model)}
@@ -56,7 +60,7 @@ def caffe_groups(model: DeepLab, config: OptimizerConfig) -> list[dict[str, Any]
 
 
 def adamw_groups(model: DeepLab, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """Head and backbone apart; vectors (biases, batch norms) do not decay."""
+    """Group head and backbone separately; vectors (biases, batch norms) have no weight decay."""
     last = {id(p) for p in last_layer(model)}
     trained = [p for p in model.parameters() if p.requires_grad]
     return [
@@ -71,27 +75,31 @@ def adamw_groups(model: DeepLab, config: OptimizerConfig) -> list[dict[str, Any]
 
 
 def last_layer(model: DeepLab) -> list[nn.Parameter]:
-    """The parameters that begin at random: the head; of VGG's branches fc8 alone."""
+    """Return the parameters of the head that start at random: of VGG's branches only fc8."""
     named = list(model.head.named_parameters())
     fc8 = [p for name, p in named if ".fc8." in name]
     return fc8 or [p for _, p in named]
 
 
 def freeze(model: DeepLab, config: OptimizerConfig) -> list[nn.Module]:
-    """Switch off the gradients of what a recipe keeps; returns the modules to hold in eval mode."""
-    kept: list[nn.Module] = []
+    """Turn off the gradients of the modules that a recipe does not train.
+
+    Returns:
+        These modules, which must stay in evaluation mode.
+    """
+    frozen: list[nn.Module] = []
     if config.freeze_bn:
-        kept += [m for m in model.backbone.modules() if isinstance(m, BATCH_NORMS)]
+        frozen += [m for m in model.backbone.modules() if isinstance(m, BATCH_NORMS)]
     if config.frozen_stages:
-        kept += model.backbone.first_layers(config.frozen_stages)  # type: ignore[operator]
-    for module in kept:
+        frozen += model.backbone.first_layers(config.frozen_stages)  # type: ignore[operator]
+    for module in frozen:
         module.requires_grad_(False)
-    return kept
+    return frozen
 
 
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move an average of weights and statistics towards a model."""
+    """Update a moving average of weights and batch norm statistics with those of a model."""
     current = model.state_dict()
     for name, value in average.state_dict().items():
         if value.is_floating_point():

@@ -1,4 +1,4 @@
-"""Settings of the whole process: the signals that stop a run, and the C library's allocator."""
+"""Settings of the process: signals that stop a run, and the C library's allocator."""
 
 from __future__ import annotations
 
@@ -15,51 +15,56 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
 
 @contextlib.contextmanager
 def stop_signals() -> Generator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying from them.
+    """Collect SIGINT and SIGTERM instead of ending the process.
 
-    The same one a second time interrupts at once; torchrun may answer Ctrl-C with both.
+    The same signal a second time raises KeyboardInterrupt; Ctrl-C under torchrun may send both
+    signals once.
+
+    Yields:
+        The numbers of the signals received so far.
     """
-    stopped: list[int] = []
+    signals: list[int] = []
 
     def remember(number: int, _frame: Any) -> None:
-        if number in stopped:
+        if number in signals:
             raise KeyboardInterrupt
-        stopped.append(number)
+        signals.append(number)
 
     try:
-        before = {s: signal.signal(s, remember) for s in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals go where they went
-        yield stopped
+        old_handlers = {s: signal.signal(s, remember) for s in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread, which alone can set handlers
+        yield signals
         return
     try:
-        yield stopped
+        yield signals
     finally:
-        for number, handler in before.items():
+        for number, handler in old_handlers.items():
             signal.signal(number, handler)
 
 
 class StoppedError(Exception):
-    """A signal came in the middle of something that can be done again."""
+    """A signal interrupted an evaluation, which the resumed run repeats."""
 
 
-def raise_if_stopping(stopped: list[int]) -> Callable[[int, int], None]:
-    """Give a progress callback that raises `StoppedError` once a signal has come."""
+def raise_if_stopping(signals: list[int]) -> Callable[[int, int], None]:
+    """Return a progress callback that raises `StoppedError` after a signal."""
 
     def check(_done: int, _total: int) -> None:
-        if stopped:
+        if signals:
             raise StoppedError
 
     return check
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc's allocator to reuse large blocks instead of unmapping and faulting them in again.
+    """Make glibc's allocator reuse large blocks instead of returning them to the system.
 
-    A CPU training step frees and takes the same hundreds of megabytes each time; page faults took a
-    third of it. The process then stays at its peak size, which is why inference does not do this.
+    A training step on the CPU frees and allocates the same hundreds of megabytes each time; page
+    faults took a third of its time. The process then keeps its peak size, so inference does not do
+    this.
 
     Returns:
-        Whether it took effect; False where the C library is not glibc.
+        Whether it took effect; False if the C library is not glibc.
     """
     if sys.platform != "linux":
         return False

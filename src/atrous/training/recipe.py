@@ -1,4 +1,4 @@
-"""Recipes: TOML files that describe a whole training run, read into frozen dataclasses."""
+"""`Recipe`: a whole training run as frozen dataclasses, read from TOML."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..network_options import NetworkOptions
 from ..preprocess import Preprocess
 from ..tables import assign, from_table
 
-# Until version 0.1 the table [model] held the network, its preprocessing and the initial weights.
+# Version 0.1 had a table [model] for the network, its preprocessing and the initial weights.
 _OLD_KEYS = {
     "model.init": "init",
     "model.scales": "scales",

@@ -1,4 +1,4 @@
-"""What a run leaves beside its weights, for its report and for those who ask later."""
+"""Write the files that document a run: its images, recipe, evaluation and environment."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ..weights.catalog import Entry
 from .recipe import Recipe
 
 
-def list_files(folder: Path, train_set: Dataset, val_set: Dataset) -> None:
-    """Write which images a run trains on and which it is scored on."""
+def write_file_list(folder: Path, train_set: Dataset, val_set: Dataset) -> None:
+    """Write files.json: the names of the images that a run trains and evaluates on."""
     splits = {
         part: {
             "dataset": f"{dataset.name}/{dataset.split}",
@@ -33,8 +33,8 @@ def list_files(folder: Path, train_set: Dataset, val_set: Dataset) -> None:
     write_text(folder / "files.json", json.dumps(splits, indent=0, ensure_ascii=False) + "\n")
 
 
-def leave_record(folder: Path, recipe: Recipe, report: Report, *, device: str) -> None:
-    """Write the recipe as it was run, the last evaluation and the environment."""
+def write_record(folder: Path, recipe: Recipe, report: Report, *, device: str) -> None:
+    """Write the recipe with all its values, the last evaluation and the environment."""
     environment = describe_environment(device)
     for name, text in (
         (RECIPE, to_toml(recipe)),
@@ -52,7 +52,15 @@ def describe_weights(
     init_trained_on: tuple[str, ...],
     metrics: dict[str, dict[str, float]],
 ) -> Entry:
-    """Describe a run's weights; `init_trained_on` names the data of its initial weights."""
+    """Return the entry of a run's weights.
+
+    Args:
+        recipe: The recipe.
+        options: The network's options.
+        train_set: The data set that it was trained on.
+        init_trained_on: Data sets that the initial weights were trained on.
+        metrics: As `metrics_of` returns them.
+    """
     trained_on = f"{train_set.name}/{train_set.split}"
     return Entry(
         name=recipe.name,
@@ -74,8 +82,8 @@ def describe_weights(
     )
 
 
-def name_scores(report: Report, scales: tuple[float, ...]) -> dict[str, dict[str, float]]:
-    """Say what a report measured as the metrics of a weights entry."""
+def metrics_of(report: Report, scales: tuple[float, ...]) -> dict[str, dict[str, float]]:
+    """Return the scores of a report as the metrics of a weights entry."""
     note = f" scales {', '.join(map(str, scales))}" if len(scales) > 1 else ""
     return {
         report.dataset + note: {
@@ -87,7 +95,7 @@ def name_scores(report: Report, scales: tuple[float, ...]) -> dict[str, dict[str
 
 
 def describe_environment(device: str) -> dict[str, Any]:
-    """Name what a run's speed and last digits depend on."""
+    """Return versions and device, on which a run's speed and rounding depend."""
     is_cuda = torch.device(device).type == "cuda"
     return {
         "atrous": __version__,

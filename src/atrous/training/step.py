@@ -1,4 +1,4 @@
-"""One step of the optimizer: forward, loss, backward, over all processes of a run."""
+"""`Stepper`: one step of the optimizer, with forward, loss and backward, in all processes."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ COARSE_STRIDE = 16
 
 
 class BatchLoss(nn.Module):
-    """The network and its summed loss as one module, which is what several processes share.
+    """The network and its summed loss as one module, as DistributedDataParallel needs it.
 
-    Attributes:
+    Args:
         model: The network.
-        divides_batch: Whether other processes hold parts of the same batch, so that known pixels
-            are counted over all of them.
+        recipe: The recipe.
+        class_weights: (K,) factors, or None.
+        processes: The processes of the run.
+        divides_batch: Whether other processes compute parts of the same batch, so that known
+            pixels must be counted over all of them.
     """
 
     def __init__(
@@ -46,11 +49,11 @@ class BatchLoss(nn.Module):
         self.model = model
         self.recipe = recipe
         self.class_weights = class_weights
-        self.total = processes.all_reduce_sum if divides_batch else None
+        self.sum_over_processes = processes.all_reduce_sum if divides_batch else None
         self.dtype = getattr(torch, recipe.compute.precision)
 
     def forward(self, images: Tensor, labels: Tensor, *, at_pixels: bool) -> Tensor:
-        """Give the summed loss of a batch, or this process's part of it.
+        """Compute the summed loss of a batch, or this process's part of it.
 
         Args:
             images: (N, 3, H, W) float32, normalised.
@@ -61,27 +64,27 @@ class BatchLoss(nn.Module):
             A float32 scalar.
         """
         if self.dtype == torch.float32:
-            maps = self._score(images)
+            logits = self._logits(images)
         else:
             with torch.autocast(images.device.type, self.dtype):
-                maps = self._score(images)
+                logits = self._logits(images)
         losses = multiscale_losses(
-            [scores.float() for scores in maps],
+            [scores.float() for scores in logits],
             labels,
             align_corners=self.model.align_corners,
             at_pixels=at_pixels,
             class_weights=self.class_weights,
             upsample=self.model.upsample,
-            total=self.total,
+            sum_over_processes=self.sum_over_processes,
         )
         return torch.stack(losses).sum()
 
-    def _score(self, images: Tensor) -> list[Tensor]:
+    def _logits(self, images: Tensor) -> list[Tensor]:
         model = self.model
         if self.recipe.loss.msc_backward == "joint":
             return model.forward_scales(images)
-        # Backward takes the scales in reverse: each is computed again, with the same random
-        # numbers, just before its gradients, and dropped after them.
+        # The backward pass visits the scales in reverse order: it recomputes the activations of
+        # one scale with the same random numbers, uses them for the gradients and frees them.
         return [
             recomputed(model.forward_scale, images, scale, norms_of=model) for scale in model.scales
         ]
@@ -91,6 +94,9 @@ class Stepper:
     """Takes the steps of a run.
 
     Attributes:
+        batch_size: Samples per forward pass in this process.
+        accumulate: Forward passes per step in this process.
+        loss: `BatchLoss`, wrapped in DistributedDataParallel if there are several processes.
         waited_s: Seconds that steps have waited for data so far.
     """
 
@@ -100,28 +106,37 @@ class Stepper:
         optimizer: torch.optim.Optimizer,
         recipe: Recipe,
         *,
-        kept: list[nn.Module],
+        frozen_modules: list[nn.Module],
         class_weights: Tensor | None,
         device: torch.device,
         processes: Processes,
     ) -> None:
-        """Prepare the network for its steps.
+        """Prepare the network for training.
+
+        Args:
+            model: The network, on its device.
+            optimizer: Built by `make_optimizer`.
+            recipe: The recipe.
+            frozen_modules: Modules that stay in evaluation mode (`freeze`).
+            class_weights: (K,) factors on the device, or None.
+            device: Device of the network.
+            processes: The processes of the run.
 
         Raises:
-            InputError: If precision, batch norms or the number of processes do not allow what the
-                recipe says.
+            InputError: If the recipe does not fit the device, the batch norms or the number of
+                processes.
         """
         self.model = model
         self.optimizer = optimizer
         self.recipe = recipe
-        self.kept = kept
+        self.frozen_modules = frozen_modules
         self.device = device
         self.processes = processes
         self.waited_s = 0.0
         self.batch_size, self.accumulate = share_batch(recipe, processes.count)
         check_precision(recipe.compute.precision, device)
         if recipe.loss.msc_backward == "sequential":
-            refuse_trained_norms(model, kept)
+            refuse_trained_norms(model, frozen_modules)
         model.set_grad_checkpointing(recipe.compute.grad_checkpointing)
         if recipe.compute.compile:
             model.backbone.compile()
@@ -137,7 +152,7 @@ class Stepper:
         self.scaler = torch.amp.GradScaler(device.type, enabled=is_scaled)
 
     def connect(self) -> None:
-        """Join the other processes, once all of them are ready: it waits for them."""
+        """Connect the network to the other processes; waits until all of them are ready."""
         if self.processes.count > 1:
             self.loss = DistributedDataParallel(
                 self.loss,
@@ -146,7 +161,11 @@ class Stepper:
             )
 
     def step(self, batches: Batches, iteration: int) -> float:
-        """Take the step after `iteration` others.
+        """Take one step.
+
+        Args:
+            batches: One batch is read per forward pass.
+            iteration: Number of steps taken before.
 
         Returns:
             The summed loss over all processes, averaged over micro-batches.
@@ -155,24 +174,24 @@ class Stepper:
         is_coarse = iteration < recipe.loss.coarse_iterations
         self.model.set_output_stride(COARSE_STRIDE if is_coarse else recipe.network.output_stride)
         self.model.train()
-        for module in self.kept:
+        for module in self.frozen_modules:
             module.eval()
         factor = poly_factor(iteration, recipe.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        # Dropout's numbers follow from the iteration, so a resumed run draws the same ones.
+        # Dropout's seed depends on the iteration, so a resumed run draws the same numbers.
         torch.manual_seed(dropout_seed(recipe.seed, iteration, self.processes.rank))
         self.optimizer.zero_grad()
         total = torch.zeros((), device=self.device)
         for index in range(self.accumulate):
             is_last = index == self.accumulate - 1
             at_pixels = recipe.loss.at_pixels and not is_coarse
-            total += self._backward(self._next(batches), at_pixels=at_pixels, is_last=is_last)
+            total += self._backward(self._next_batch(batches), at_pixels=at_pixels, is_last=is_last)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return float(self.processes.all_reduce_sum(total))
 
-    def _next(self, batches: Batches) -> tuple[Tensor, Tensor]:
+    def _next_batch(self, batches: Batches) -> tuple[Tensor, Tensor]:
         start = time.monotonic()
         images, labels = self.processes.run_collectively(lambda: next(batches))
         self.waited_s += time.monotonic() - start
@@ -182,14 +201,14 @@ class Stepper:
         return images, labels.to(self.device, non_blocking=True)
 
     def _backward(self, batch: tuple[Tensor, Tensor], *, at_pixels: bool, is_last: bool) -> Tensor:
-        """Add a micro-batch's gradients; returns its part of the step's loss."""
-        waits = contextlib.nullcontext()
+        """Add the gradients of a micro-batch; returns its part of the step's loss."""
+        sync = contextlib.nullcontext()
         if not is_last and isinstance(self.loss, DistributedDataParallel):
-            waits = self.loss.no_sync()  # gradients are added up with the last micro-batch
+            sync = self.loss.no_sync()  # the last micro-batch sums the gradients over processes
         try:
-            with waits:
+            with sync:
                 loss = self.loss(*batch, at_pixels=at_pixels) / self.recipe.optimizer.accumulate
-                # DDP gives the mean over the processes; the parts of a batch have to be added.
+                # DDP averages over the processes, but the parts of a batch must be summed.
                 self.scaler.scale(loss * self.processes.count).backward()
         except RuntimeError as error:
             if not _is_out_of_memory(error):
@@ -202,7 +221,7 @@ class Stepper:
         return loss.detach()
 
     def state(self) -> dict[str, Any]:
-        """What the next step depends on, beside the network and the optimizer."""
+        """Return the state of the loss scaler."""
         return self.scaler.state_dict()
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -215,16 +234,16 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def share_batch(recipe: Recipe, count: int) -> tuple[int, int]:
-    """Divide a step's samples among processes so that the step stays what one would take.
+    """Divide the samples of a step among processes; the step equals that of one process.
 
-    Each micro-batch is divided where that goes; otherwise whole micro-batches are dealt out.
+    Each micro-batch is divided if possible; otherwise each process gets whole micro-batches.
 
     Args:
-        recipe: The recipe; `batch_size` and `accumulate` are those of all processes together.
+        recipe: The recipe; `batch_size` and `accumulate` count over all processes.
         count: Number of processes.
 
     Returns:
-        Samples of a forward pass, and forward passes of a step, in each process.
+        Samples per forward pass, and forward passes per step, in each process.
 
     Raises:
         InputError: If neither is divisible by the number of processes.
@@ -246,7 +265,7 @@ def share_batch(recipe: Recipe, count: int) -> tuple[int, int]:
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse a precision that the device has no use for."""
+    """Refuse a precision that the device does not support."""
     if precision == "float16" and device.type != "cuda":
         raise InputError(
             f"compute.precision is 'float16', which needs a CUDA device, and this run is on "
@@ -254,9 +273,9 @@ def check_precision(precision: str, device: torch.device) -> None:
         )
 
 
-def refuse_trained_norms(model: DeepLab, kept: list[nn.Module]) -> None:
-    """Refuse sequential scales where a batch norm trains, in the head too."""
-    frozen = {id(m) for module in kept for m in module.modules()}
+def refuse_trained_norms(model: DeepLab, frozen_modules: list[nn.Module]) -> None:
+    """Refuse sequential scales if a batch norm is trained, in the backbone or the head."""
+    frozen = {id(m) for module in frozen_modules for m in module.modules()}
     names = [
         name
         for name, module in model.named_modules()
@@ -265,10 +284,10 @@ def refuse_trained_norms(model: DeepLab, kept: list[nn.Module]) -> None:
     if names:
         raise InputError(
             f"loss.msc_backward is 'sequential', which runs each scale twice, but the batch norm "
-            f"{names[0]} trains; use a head without batch norms, or loss.msc_backward = 'joint'"
+            f"{names[0]} is trained; use a head without batch norms, or loss.msc_backward = 'joint'"
         )
 
 
 def dropout_seed(seed: int, iteration: int, rank: int) -> int:
-    """Give every step of every process a seed of its own."""
+    """Return a seed that differs for every step and every process."""
     return int(np.random.SeedSequence([seed, 2, iteration, rank]).generate_state(1)[0])

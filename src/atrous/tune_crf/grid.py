@@ -1,4 +1,4 @@
-"""Where the search for CRF parameters looks."""
+"""The grid of CRF parameters that the search covers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Point = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the search looks; the defaults are the paper's, for ResNet-101.
+    """The grid of CRF parameters; the defaults are the paper's for ResNet-101.
 
     Attributes:
         weights: Bilateral weights (w1 of the paper's Eq. 3).
         xy_stds: Bilateral widths in pixels (sigma alpha).
         rgb_stds: Bilateral widths in grey levels (sigma beta).
         refinements: How many times the steps are halved around the best point.
-        spatial_weight: Fixed weight of the kernel over position alone (w2).
-        spatial_xy_std: Its fixed width in pixels (sigma gamma).
-        iterations: Fixed steps of mean field.
+        spatial_weight: Weight of the position kernel (w2); not searched.
+        spatial_xy_std: Width of the position kernel in pixels (sigma gamma); not searched.
+        iterations: Mean-field iterations; not searched.
     """
 
     weights: tuple[float, ...] = (3, 4, 5, 6)
@@ -35,10 +35,11 @@ class Grid:
 
     @property
     def axes(self) -> tuple[tuple[float, ...], ...]:
+        """The values along each axis, in the order of `Point`."""
         return self.weights, self.xy_stds, self.rgb_stds
 
     def coarse(self) -> list[Point]:
-        """List every combination."""
+        """List every point of the grid."""
         return [(w, xy, rgb) for w, xy, rgb in product(*self.axes)]
 
     def around(self, best: Point, refinement: int) -> list[Point]:
@@ -50,6 +51,7 @@ class Grid:
         return [(w, xy, rgb) for w, xy, rgb in product(*values)]
 
     def params(self, point: Point) -> CRFParams:
+        """Return the CRF parameters of a point."""
         weight, xy_std, rgb_std = point
         return CRFParams(
             iterations=self.iterations,

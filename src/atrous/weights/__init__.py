@@ -1,4 +1,4 @@
-"""Weight files: what they are, where they come from, how they become a network."""
+"""Weights files: the catalogue, reading and writing, and loading them into a network."""
 
 from .catalog import Entry, list_weights
 from .checkpoint import read_weights, save_weights

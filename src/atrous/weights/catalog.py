@@ -1,4 +1,4 @@
-"""Which weights there are: in the package, downloadable, and published by others."""
+"""The catalogue of weights: in the package, downloadable by name, and published by others."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ __all__ = ["CATALOGUED", "PUBLISHED_ELSEWHERE", "Entry", "Published", "find", "l
 
 BUNDLED = Path(__file__).parent / "bundled"
 
-# Weights that `load_model` downloads by name. Only files whose bytes this project hashed may stand
-# here; none is published yet.
+# Weights that `load_model` downloads by name. An entry needs url, sha256 and size_bytes, taken from
+# the published file itself.
 CATALOGUED: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True)
 class Published:
-    """Files of other projects, which `atrous convert` reads once you have them.
+    """Weights files of another project, which `atrous convert` reads once you have them.
 
     Attributes:
         files: Names of the files.
-        what: Network and data.
-        where: Who publishes them.
-        command: What to run on the downloaded file.
-        warning: A trap, or empty.
+        what: The network and its training data.
+        where: Where they are published.
+        command: The command that converts the downloaded file.
+        warning: What to be careful about; may be empty.
     """
 
     files: str
@@ -58,12 +58,12 @@ PUBLISHED_ELSEWHERE = (
         "the paper's own DeepLab v2 ResNet-101, PASCAL VOC 2012, 21 classes",
         "the authors' DeepLab project page, with the ResNet-101 prototxt files",
         "atrous convert train_iter_20000.caffemodel --dataset voc -o voc.safetensors",
-        "train2_iter_20000 was trained on train and val together: its 85-87 % on val is leakage, "
-        "not a result; evaluate with train_iter_20000",
+        "train2_iter_20000 was trained on train and val together: its 85-87 % on val measures "
+        "memorisation; evaluate with train_iter_20000",
     ),
     Published(
         "init.caffemodel",
-        "ResNet-101 pre-trained on ImageNet and MS-COCO, where the paper's training starts",
+        "ResNet-101 pre-trained on ImageNet and MS-COCO, from which the paper trains",
         "the authors' DeepLab project page, in the same archive",
         "atrous convert init.caffemodel -o init.safetensors",
     ),
@@ -72,7 +72,7 @@ PUBLISHED_ELSEWHERE = (
         "backbones; the head is new and must be trained",
         "torchvision (github.com/pytorch/vision)",
         "atrous convert resnet101.pth -o resnet101.safetensors",
-        "their stride sits in the 3x3 convolution and their input is RGB: convert sets both",
+        "their stride is in the 3x3 convolution and their input is RGB: convert sets both",
     ),
     Published(
         "efficientnet-lite0 with ImageNet weights (.pth)",
@@ -84,7 +84,7 @@ PUBLISHED_ELSEWHERE = (
 
 
 def list_weights() -> list[Entry]:
-    """Entries that `load_model` takes by name: those in the package, then downloadable ones.
+    """List the weights that `load_model` accepts by name: bundled ones, then downloadable ones.
 
     Raises:
         WeightsError: If a file in the package is damaged.
@@ -97,20 +97,20 @@ def list_weights() -> list[Entry]:
 
 
 def find(name: str) -> Entry:
-    """Look up downloadable weights.
+    """Return the entry of downloadable weights.
 
     Raises:
-        WeightsError: If no weights have this name; the similar names are given.
+        WeightsError: If no weights have this name; lists similar names.
     """
-    for entry in CATALOGUED:
-        if entry.name == name:
-            return entry
-    known = [*bundled_files(), *(entry.name for entry in CATALOGUED)]
+    entries = {entry.name: entry for entry in CATALOGUED}
+    if name in entries:
+        return entries[name]
+    known = [*bundled_files(), *entries]
     raise WeightsError(
         f"no weights are called {name!r}{did_you_mean(name, known)} (a path ends in .safetensors)"
     )
 
 
 def bundled_files() -> dict[str, Path]:
-    """Map the names of the weights in the package to their files, which bear the same names."""
+    """Map the names of the weights in the package to their files, which have the same names."""
     return {path.stem: path for path in sorted(BUNDLED.glob("*.safetensors"))}

@@ -1,4 +1,4 @@
-"""The project's weight files: safetensors with the entry in the metadata."""
+"""Reads and writes weights files: safetensors with the entry in the metadata."""
 
 from __future__ import annotations
 
@@ -19,11 +19,17 @@ from ..errors import WeightsError
 from ..models import DeepLab, NetworkOptions, build_network
 from .entry import Entry
 
-# The only metadata: safetensors writes several keys in random order, and equal weights shall be
-# equal files.
+# The only metadata key: safetensors writes several keys in random order, and equal weights must
+# give equal files.
 METADATA_KEY = "atrous_entry"
-DRAWING = (Tensor.normal_, Tensor.uniform_, init.normal_, init.uniform_, init.kaiming_uniform_)
-SHOWN = 4  # names of a long list that an error prints
+RANDOM_FILLS = (
+    Tensor.normal_,
+    Tensor.uniform_,
+    init.normal_,
+    init.uniform_,
+    init.kaiming_uniform_,
+)
+MAX_SHOWN = 4  # names of a long list that an error prints
 
 
 def save_weights(
@@ -33,14 +39,14 @@ def save_weights(
     *,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write weights and their entry; a crash leaves the old file or the new one.
+    """Write weights and their entry; a crash leaves either the old file or the new one.
 
     Args:
         path: The .safetensors file to write.
-        state: A network's state dict. Counts of seen batches are left out.
-        entry: What the weights are; its options must build a network that takes `state`.
-        dtype: Of the stored filters. Vectors (batch norm, biases) stay float32: they are small, and
-            variances of unscaled inputs pass float16's 65504.
+        state: A network's state dict. Batch norm's batch counters are not written.
+        entry: Describes the weights; its options must build a network that `state` fits.
+        dtype: Type of the stored filters. Vectors (batch norm, biases) stay float32: they are
+            small, and variances of unscaled inputs exceed float16's maximum of 65504.
 
     Raises:
         WeightsError: If the state does not fit `entry.options`, or a value is not finite in
@@ -56,51 +62,51 @@ def save_weights(
         stored = tensor.detach().cpu().to(dtype if tensor.ndim > 1 else torch.float32)
         if not bool(torch.isfinite(stored).all()):
             raise WeightsError(
-                f"{key} holds values that are not finite in {dtype}; nothing written"
+                f"{key} holds values that are not finite in {dtype}; nothing was written"
             )
         tensors[key] = stored.contiguous()
     write_bytes(path, save(tensors, {METADATA_KEY: entry.to_json()}))
 
 
 def read_weights(path: str | PathLike[str]) -> tuple[dict[str, Tensor], Entry]:
-    """Read a weight file.
+    """Read a weights file written by this project.
 
     Returns:
         The state dict, float32 on the CPU, and the entry.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        WeightsError: If it is damaged, no safetensors file, or one without an entry.
+        WeightsError: If the file is damaged, not a safetensors file, or has no entry.
     """
     entry, tensors = _open(path, _tensors)
     return {key: tensor.to(torch.float32) for key, tensor in tensors.items()}, entry
 
 
 def read_entry(path: str | PathLike[str]) -> Entry:
-    """Read the entry alone, without the tensors; raises as `read_weights` does."""
+    """Read the entry without the tensors; errors as for `read_weights`."""
     return _open(path, lambda _: None)[0]
 
 
 def empty_model(options: NetworkOptions) -> DeepLab:
-    """Build the network around uninitialised memory, to be filled or compared with.
+    """Build the network with uninitialised parameters, ready to load a state dict into.
 
-    This takes a tenth of `create_model`'s time, most of which goes into random numbers.
+    This takes a tenth of the time of `create_model`, which mostly draws random numbers.
 
     Raises:
-        InputError: If the options do not exist for this network.
+        InputError: If the network does not exist or does not have an option.
     """
-    with _WithoutDrawing():
+    with _SkipInitialisation():
         return build_network(options)
 
 
-class _WithoutDrawing(TorchFunctionMode):
-    """Leave tensors as they are instead of drawing random numbers."""
+class _SkipInitialisation(TorchFunctionMode):
+    """Turns functions that fill a tensor with random numbers into no-ops."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in DRAWING:
+        if func in RANDOM_FILLS:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
 
@@ -113,17 +119,18 @@ def check_state(
     names: Mapping[str, str] | None = None,
     unknown: Sequence[str] = (),
 ) -> None:
-    """Refuse a state dict that is not exactly the network's.
+    """Check that a state dict has exactly the network's keys and shapes.
 
     Args:
-        model: The network, such as `empty_model` gives.
-        state: Parameters and buffers; counts of seen batches may be missing.
-        source: What the error says does not fit, such as a file's name.
-        names: What a parameter is called in the file, where that differs.
-        unknown: Further names in the file that mean nothing to the network.
+        model: The network, such as `empty_model` returns.
+        state: Parameters and buffers; batch norm's batch counters may be missing.
+        source: Subject of the error message, such as a file name.
+        names: Name in the network -> name in the file, where they differ; used in messages.
+        unknown: Further names in the file that the network does not have.
 
     Raises:
-        WeightsError: Naming the first missing, unexpected and misshapen keys, with their number.
+        WeightsError: If keys are missing, unexpected or of the wrong shape; gives their number and
+            the first of each.
     """
     needed = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
     given = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
@@ -135,12 +142,12 @@ def check_state(
         for key in needed
         if key in given and given[key].shape != needed[key].shape
     ]
-    kinds = [("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen)]
-    faults = [f"{len(keys)} {kind} ({_first(keys)})" for kind, keys in kinds if keys]
-    if faults:
+    kinds = [("missing", missing), ("unexpected", unexpected), ("of wrong shape", misshapen)]
+    problems = [f"{len(keys)} {kind} ({_first(keys)})" for kind, keys in kinds if keys]
+    if problems:
         raise WeightsError(
             f"{source} does not fit {model.options.name} with {model.num_classes} classes: "
-            + "; ".join(faults)
+            + "; ".join(problems)
         )
 
 
@@ -155,11 +162,11 @@ def _open(path: str | PathLike[str], read: Callable[[Any], Any]) -> tuple[Entry,
     except SafetensorError as error:
         raise WeightsError(
             f"{path} is not a readable safetensors file ({error}); if it is damaged or cut short, "
-            "fetch it again"
+            "download it again"
         ) from error
     if text is None:
         raise WeightsError(
-            f"{path} holds no entry ({METADATA_KEY} in its metadata), so its classes and "
+            f"{path} has no weights entry ({METADATA_KEY} in its metadata), so its classes and "
             "preprocessing are unknown; use a file written by atrous"
         )
     try:
@@ -178,5 +185,5 @@ def _shape(tensor: Tensor) -> str:
 
 
 def _first(keys: Sequence[str]) -> str:
-    rest = len(keys) - SHOWN
-    return ", ".join(keys[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(keys) - MAX_SHOWN
+    return ", ".join(keys[:MAX_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

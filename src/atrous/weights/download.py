@@ -1,7 +1,7 @@
-"""Downloads that are verified, resumed where they broke, and kept in a cache.
+"""Verified, resumable downloads into a cache.
 
-Only https is spoken, and http to this very machine. What arrives is used only if its sha256 is the
-one that was asked for.
+Only https is allowed, and http to the local machine. A file is used only if it has the expected
+SHA-256.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from ..errors import WeightsError
+from ..errors import InputError, WeightsError
+from ..progress import ProgressBar
 
 TIMEOUT_S = 30.0
 ATTEMPTS = 5
 CHUNK_BYTES = 1 << 18
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
-# Bytes that are here, and bytes that there will be (None where the server does not say).
+# Called with the bytes received so far and in total (None if the server does not say).
 Progress = Callable[[int, int | None], None]
 
 
@@ -44,24 +44,24 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "atrous"
 
 
-def parse_address(address: str) -> tuple[str, str]:
-    """Part `https://…/net.safetensors#sha256=HEX` into the URL and the digest.
+def parse_url(address: str) -> tuple[str, str]:
+    """Split `https://…/net.safetensors#sha256=HEX` into the URL and the digest.
 
     Raises:
-        WeightsError: If the digest is missing or not 64 hexadecimal digits.
+        InputError: If the digest is missing or not 64 hexadecimal digits.
     """
     url, _, fragment = address.partition("#")
     digest = fragment.removeprefix("sha256=").lower()
     if not fragment.startswith("sha256=") or not SHA256.fullmatch(digest):
-        raise WeightsError(
-            f"{address} does not say which bytes to expect; append #sha256= and the file's 64 "
-            "hexadecimal digits, as its publisher gives them"
+        raise InputError(
+            f"{address} has no SHA-256 to check the download with; append #sha256= and the 64 "
+            "hexadecimal digits that the publisher gives"
         )
     return url, digest
 
 
 def cached_path(url: str, *, sha256: str, folder: Path | None = None) -> Path:
-    """Return where the file is kept; the digest in its name keeps versions apart."""
+    """Return the path of a URL's file in the cache; its name contains part of the digest."""
     name = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name
     name = re.sub(r"[^\w.\-]", "_", name).lstrip(".") or "download"
     stem, dot, suffix = name.rpartition(".")
@@ -77,53 +77,57 @@ def fetch(
     timeout_s: float = TIMEOUT_S,
     progress: Progress | None = None,
 ) -> Path:
-    """Return the file's path in the cache, downloading it if it is not there yet.
+    """Return the path of a file in the cache, downloading it first if it is missing.
 
-    A broken download goes on where it stopped, in this call and in later ones. Several processes
-    may ask for the same file: one downloads, the others wait.
+    An interrupted download is resumed, in this call and in later ones. If several processes ask
+    for the same file, one downloads it and the others wait.
 
     Args:
-        url: https address; http is taken for this machine alone.
-        sha256: 64 lower-case hexadecimal digits that the file must have.
-        folder: The cache; `cache_folder()` if left out.
-        timeout_s: Longest silence of the server.
-        progress: Told of every chunk; a bar on the terminal if left out.
+        url: https URL; http is allowed for the local machine only.
+        sha256: Expected digest, 64 lower-case hexadecimal digits.
+        folder: The cache; None for `cache_folder()`.
+        timeout_s: Longest time without data from the server.
+        progress: Called after each chunk; None shows a progress bar.
 
     Raises:
-        WeightsError: If the address is not allowed, or the bytes are not the expected ones.
-        ConnectionError: If the server cannot be reached, refuses, or breaks off again and again;
+        InputError: If the URL is not allowed.
+        WeightsError: If the file does not have the expected digest.
+        ConnectionError: If the server cannot be reached, refuses, or keeps breaking the connection;
             says where to put the file by hand.
         OSError: If the cache cannot be written.
     """
-    check_address(url)
+    check_url(url)
     target = cached_path(url, sha256=sha256, folder=folder)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{target.name}.lock")):
-            if not target.exists():  # another process may have brought it while this one waited
-                with _bar(target.name) if progress is None else nullcontext(progress) as report:
+            if not target.exists():  # another process may have downloaded it meanwhile
+                with ProgressBar(
+                    label=f"downloading {target.name}", unit="bytes", is_quiet=progress is not None
+                ) as bar:
+                    report = progress or bar.update
                     _download(url, target, sha256=sha256, timeout_s=timeout_s, progress=report)
                 return target
     found = file_sha256(target)
     if found != sha256:
         raise WeightsError(
-            f"{target} has the sha256 {found}, needed {sha256}; delete it to download {url} again"
+            f"{target} has the SHA-256 {found}, needed {sha256}; delete it to download {url} again"
         )
     return target
 
 
-def check_address(url: str) -> None:
-    """Refuse everything but https, and http to this machine.
+def check_url(url: str) -> None:
+    """Allow only https, and http to the local machine.
 
     Raises:
-        WeightsError: If the address is of another kind.
+        InputError: If the URL is of another kind.
     """
     parts = urllib.parse.urlsplit(url)
     if parts.scheme == "https" and parts.hostname:
         return
     if parts.scheme == "http" and _is_loopback(parts.hostname or ""):
         return
-    raise WeightsError(f"{url} is not an https address; nothing else is downloaded")
+    raise InputError(f"{url} is not an https URL; only https is allowed")
 
 
 def file_sha256(path: Path) -> str:
@@ -139,12 +143,12 @@ def _is_loopback(host: str) -> bool:
 
 
 class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirect may not lead from https to anything less."""
+    """Refuses redirects to URLs that `check_url` refuses."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        check_address(newurl)
+        check_url(newurl)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -152,7 +156,7 @@ def _download(url: str, target: Path, *, sha256: str, timeout_s: float, progress
     partial = target.with_name(target.name + ".partial")
     reason = ""
     for _ in range(ATTEMPTS):
-        before = _size(partial)
+        size_before = _size(partial)
         try:
             _receive(url, partial, timeout_s=timeout_s, progress=progress)
         except urllib.error.HTTPError as error:
@@ -165,7 +169,7 @@ def _download(url: str, target: Path, *, sha256: str, timeout_s: float, progress
             http.client.HTTPException,
         ) as e:
             reason = str(getattr(e, "reason", "") or e) or type(e).__name__
-            if _size(partial) == before:
+            if _size(partial) == size_before:
                 break
             continue
         found = file_sha256(partial)
@@ -173,17 +177,17 @@ def _download(url: str, target: Path, *, sha256: str, timeout_s: float, progress
             os.replace(partial, target)
             return
         partial.unlink()
-        if not before:
+        if not size_before:
             raise WeightsError(
-                f"{url} holds other bytes than expected: its sha256 is {found}, needed {sha256}; "
-                "nothing was kept. Its publisher has replaced it, or something stands in between"
+                f"{url} is not the expected file: its SHA-256 is {found}, needed {sha256}; nothing "
+                "was kept. The publisher may have replaced it, or a proxy may have changed it"
             )
-        # The first bytes were of an older version of the file, or damaged: again, from the start.
+        # The kept bytes were damaged or of an older version of the file: download it from scratch.
     raise ConnectionError(_failure(url, target, reason, sha256=sha256, kept=_size(partial)))
 
 
 def _receive(url: str, partial: Path, *, timeout_s: float, progress: Progress) -> None:
-    """Append to the partial file what it lacks, or write it anew where the server cannot resume."""
+    """Append the missing bytes to the partial file; start over if the server cannot resume."""
     done = _size(partial)
     headers = {"User-Agent": "atrous", "Accept-Encoding": "identity"}
     if done:
@@ -194,15 +198,15 @@ def _receive(url: str, partial: Path, *, timeout_s: float, progress: Progress) -
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and done:
             error.close()
-            return  # nothing is missing, or the file is another one now: the digest tells
+            return  # complete, or the file has changed on the server: the digest decides
         raise
     with response:
         is_partial = response.status == http.HTTPStatus.PARTIAL_CONTENT
         if is_partial and not response.headers.get("Content-Range", "").startswith(
             f"bytes {done}-"
         ):
-            partial.unlink(missing_ok=True)  # so that the next try asks for the whole file
-            raise http.client.HTTPException("the server sends another range than asked for")
+            partial.unlink(missing_ok=True)  # so that the next attempt asks for the whole file
+            raise http.client.HTTPException("the server sent a range that was not asked for")
         done = done if is_partial else 0
         length = response.headers.get("Content-Length", "")
         total = done + int(length) if length.isdigit() else None
@@ -218,30 +222,12 @@ def _receive(url: str, partial: Path, *, timeout_s: float, progress: Progress) -
 
 
 def _failure(url: str, target: Path, reason: str, *, sha256: str, kept: int) -> str:
-    resume = f" {kept} bytes are kept; the next try goes on from there." if kept else ""
+    resume = f" {kept} bytes are kept; the next attempt continues from there." if kept else ""
     return (
         f"cannot download {url}: {reason}.{resume} Without a network, fetch the file elsewhere "
-        f"(sha256 {sha256}) and put it at {target}"
+        f"(SHA-256 {sha256}) and put it at {target}"
     )
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-@contextmanager
-def _bar(name: str) -> Generator[Progress, None, None]:
-    """Show a progress bar on the terminal; silent where the error stream is none."""
-    from rich import progress
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    columns = (
-        "{task.description}",
-        progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    with progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(f"downloading {name}", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,4 +1,4 @@
-"""From a name, a path or an address to a network that is ready to predict."""
+"""`load_model`: builds a network and loads weights by name, path or URL."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from ..errors import WeightsError
 from ..models import DeepLab
 from .catalog import Entry, bundled_files, find
 from .checkpoint import check_state, empty_model, read_weights
-from .download import fetch, parse_address
+from .download import fetch, parse_url
 
 FOREIGN_SUFFIXES = (".pth", ".pt", ".pkl", ".caffemodel", ".tar", ".ckpt")
 
 
 def load_model(weights: str | PathLike[str]) -> tuple[DeepLab, Entry]:
-    """Build the network that weights belong to, and fill it.
+    """Build the network of a weights file and load the weights into it.
 
     Args:
-        weights: A name out of `list_weights()`, the path of a .safetensors file written by this
-            project, or an address `https://…/net.safetensors#sha256=HEX`, which is kept in the
-            cache. A name wins over a file of the same name; write ./NAME for the file.
+        weights: A name from `list_weights()`, the path of a .safetensors file written by this
+            project, or a URL `https://…/net.safetensors#sha256=HEX`, whose file is kept in the
+            cache. A name takes precedence over a file of the same name; write ./NAME for the file.
 
     Returns:
         The network, float32 on the CPU, in evaluation mode, and the weights' entry.
 
     Raises:
         FileNotFoundError: If a path does not exist.
-        WeightsError: If no weights bear the name, the file is of another project or damaged, or its
-            tensors do not fit the network that its entry describes.
+        InputError: If a URL is not https, or has no SHA-256.
+        WeightsError: If no weights have this name, the file is damaged or from another project, or
+            its tensors do not fit the network that its entry describes.
         ConnectionError: If a download fails.
     """
     path, published = _locate(weights)
@@ -54,11 +55,11 @@ def load_model(weights: str | PathLike[str]) -> tuple[DeepLab, Entry]:
 
 
 def _locate(weights: str | PathLike[str]) -> tuple[Path, Entry | None]:
-    """Find the file on this machine, downloading it where need be, and its catalogue entry."""
+    """Return the file, downloaded if necessary, and its catalogue entry if it has one."""
     text = os.fspath(weights)
     if isinstance(weights, str):
         if "://" in text:
-            url, sha256 = parse_address(text)
+            url, sha256 = parse_url(text)
             return fetch(url, sha256=sha256), None
         if not _looks_like_path(text):
             return _locate_name(text)

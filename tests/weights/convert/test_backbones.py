@@ -97,7 +97,7 @@ def test_resnet34_is_refused(tmp_path: Path, make_model: MakeModel) -> None:
     state = make_model(name="deeplabv2_resnet18").backbone.state_dict()
     state["layer1.2.conv1.weight"] = torch.zeros(64, 64, 3, 3)
     torch.save(state, tmp_path / "net.pth")
-    with pytest.raises(ValueError, match="is a ResNet of 3/2/2/2 basic blocks; understood are"):
+    with pytest.raises(ValueError, match="is a ResNet of 3/2/2/2 basic blocks; supported are"):
         read_foreign(tmp_path / "net.pth")
 
 

@@ -224,13 +224,13 @@ def test_faults_are_listed_under_the_files_names(tmp_path: Path, make_model: Mak
     message = str(caught.value)
     assert "2 missing (backbone.layer4.2.bn3.weight, backbone.layer4.2.bn3.bias)" in message
     assert re.search(r"2 unexpected \(conv1\[1\], fc9\[0\]\)", message)
-    assert "1 misshapen (res2a_branch1[0] is 256x64x3x3, needed 256x64x1x1)" in message
+    assert "1 of wrong shape (res2a_branch1[0] is 256x64x3x3, needed 256x64x1x1)" in message
 
 
 def test_other_networks_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "alexnet.caffemodel"
     write(path, {"conv1": {0: torch.zeros(96, 3, 11, 11)}, "fc8": {0: torch.zeros(10, 4)}})
-    with pytest.raises(ValueError, match="has the layers conv1, fc8 …; understood are DeepLab's"):
+    with pytest.raises(ValueError, match="has the layers conv1, fc8 …; supported are DeepLab's"):
         read_foreign(path)
 
 
@@ -275,5 +275,5 @@ def test_vgg_with_missing_layers_is_refused(tmp_path: Path) -> None:
 def test_resnets_of_other_depth_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.caffemodel"
     write(path, {**tiny_batch_norm(1.0), "res2a_branch2a": {0: torch.zeros(64, 64, 1, 1)}})
-    with pytest.raises(ValueError, match="is a ResNet of 1/0/0/0 basic blocks; understood are"):
+    with pytest.raises(ValueError, match="is a ResNet of 1/0/0/0 basic blocks; supported are"):
         read_foreign(path)

@@ -109,5 +109,5 @@ def test_text_is_refused(path: Path) -> None:
 
 def test_empty_file_is_refused(path: Path) -> None:
     path.write_bytes(b"")
-    with pytest.raises(ValueError, match="holds no layer with weights"):
+    with pytest.raises(ValueError, match="has no layer with weights"):
         read_caffemodel(path)

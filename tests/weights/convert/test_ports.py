@@ -87,7 +87,9 @@ def test_kazuto1011_v1(
     conversion = read_foreign(path)
     same_logits(conversion, original, image)
     assert conversion.options["head"] == "conv1x1"
-    with pytest.raises(ValueError, match="has a 1x1 head without atrous branches; leave the rates"):
+    with pytest.raises(
+        ValueError, match="has a 1x1 head without atrous branches; leave out the rates"
+    ):
         read_foreign(path, rates=(6,))
 
 
@@ -184,14 +186,16 @@ def test_given_rates_keep_all_four_branches(
 
 def test_two_heads_on_the_last_stage_are_refused(tmp_path: Path, two_rates: DeepLab) -> None:
     path = saved(tmp_path / "clan.pth", multi_level(two_rates, auxiliary_channels=2048))
-    with pytest.raises(ValueError, match=r"reads 2048 channels, but .* res4 .1024. is expected"):
+    with pytest.raises(
+        ValueError, match=r"reads 2048 channels, but .* auxiliary head on res4 .1024."
+    ):
         read_foreign(path)
 
 
 def test_unusual_number_of_branches_needs_rates(tmp_path: Path, two_rates: DeepLab) -> None:
     state = {kazuto_name(key): value for key, value in two_rates.state_dict().items()}
     path = saved(tmp_path / "net.pth", state)
-    with pytest.raises(ValueError, match="2 atrous branches and nothing that tells their rates"):
+    with pytest.raises(ValueError, match="2 atrous branches, for which no rates are known"):
         read_foreign(path)
     assert read_foreign(path, rates=(3, 9)).options["atrous_rates"] == (3, 9)
 
@@ -222,7 +226,7 @@ def test_faults_are_listed_under_the_files_names(tmp_path: Path, resnet50: DeepL
     message = str(caught.value)
     assert "1 missing (backbone.layer4.2.bn1.bias)" in message
     assert "1 unexpected (layer6.block1.reduce.conv.weight)" in message
-    assert "1 misshapen (aspp.c2.weight is 4x2048x3x3, needed 5x2048x3x3)" in message
+    assert "1 of wrong shape (aspp.c2.weight is 4x2048x3x3, needed 5x2048x3x3)" in message
 
 
 def test_other_depth_is_refused(tmp_path: Path, resnet50: DeepLab) -> None:

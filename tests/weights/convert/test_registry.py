@@ -51,7 +51,7 @@ def test_unknown_layout_lists_names_found_and_understood(tmp_path: Path) -> None
     ) as caught:
         convert_weights(tmp_path / "x.pth")
     message = str(caught.value)
-    assert "features.3.weight …; understood are kazuto1011" in message
+    assert "features.3.weight …; supported are kazuto1011" in message
     assert "features.4.weight" not in message
     assert "AdaptSegNet" in message
 

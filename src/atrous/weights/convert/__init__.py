@@ -1,7 +1,6 @@
-"""Weight files of other projects; the only place that knows their names."""
+"""Converts weights files of other projects; the only package that knows their key names."""
 
 from .conversion import Conversion
-from .provenance import KNOWN_TRAINING
-from .registry import convert_weights, read_foreign
+from .registry import KNOWN_TRAINING, convert_weights, read_foreign
 
 __all__ = ["KNOWN_TRAINING", "Conversion", "convert_weights", "read_foreign"]

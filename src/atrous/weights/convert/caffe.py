@@ -1,6 +1,6 @@
-"""The paper's own networks, under the names of their Caffe layers.
+"""Converts the paper's own Caffe networks.
 
-The filters stay as they are: Caffe's networks read BGR, and with these weights so do ours.
+The first convolution keeps its channel order: with these weights, the network expects BGR.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .conversion import (
 from .resnet import checked_rates, head_options, network_name
 
 LAYOUT = "original Caffe DeepLab"
-SCALE_COPIES = ("_res075", "_res05")  # the same weights again, once for each further scale
+SCALE_COPIES = ("_res075", "_res05")  # the same weights, repeated for each further scale
 LEAKY_NAME = "train2_iter"
 
 UNIT = re.compile(r"(res|bn|scale)([2-5])([a-z])(\d*)_branch(1|2a|2b|2c)")
@@ -58,13 +58,13 @@ def read(path: Path, *, rates: Sequence[int] | None, num_classes: int | None) ->
         layout, crf = f"{LAYOUT}, VGG-16", VGG_CRF
     else:
         raise WeightsError(
-            f"{path} has the layers {', '.join([*layers][:6])} …; understood are DeepLab's ResNet "
-            "(conv1, bn_conv1, res2a_branch1, …) and VGG-16 (conv1_1, …, fc6, …)"
+            f"{path} has the layers {', '.join([*layers][:6])} …; supported are DeepLab's "
+            "ResNet (conv1, bn_conv1, res2a_branch1, …) and VGG-16 (conv1_1, …, fc6, …)"
         )
     if path.name.startswith(LEAKY_NAME):
         renamed.notes.append(
-            "train2_iter files of the authors were trained on train and val together: a score of "
-            "theirs on val is leakage"
+            "the authors' train2_iter files were trained on train and val together: their score on "
+            "val measures memorisation"
         )
     return finish(
         renamed,
@@ -82,7 +82,7 @@ def _resnet(
 ) -> tuple[Renamed, dict[str, Any]]:
     renamed = Renamed()
     if layers.pop(IMAGENET_HEAD, None):
-        renamed.notes.append(f"the classifier of ImageNet ({IMAGENET_HEAD}) is dropped")
+        renamed.notes.append(f"the ImageNet classifier ({IMAGENET_HEAD}) is dropped")
     for name, blobs in layers.items():
         _add(renamed, name, blobs, _resnet_keys(name))
     name = network_name(renamed, source=source)
@@ -91,7 +91,7 @@ def _resnet(
 
 
 def _resnet_keys(name: str) -> tuple[str, ...]:
-    """Name a layer's blobs as the network does; nothing for a layer it does not have."""
+    """Return the network's names of a layer's blobs; empty for an unknown layer."""
     if match := RESNET_HEAD.fullmatch(name):
         branch = f"head.branches.{match[1] or 0}"
         return f"{branch}.weight", f"{branch}.bias"
@@ -101,7 +101,7 @@ def _resnet_keys(name: str) -> tuple[str, ...]:
         kind, conv, bn = name.removesuffix("_conv1"), "", "backbone.bn1"
     elif match := UNIT.fullmatch(name):
         kind = match[1]
-        # a, b, c, or a, b1, b2 … in the long stages
+        # Blocks are a, b, c; in long stages a, b1, b2, …
         index = int(match[4]) if match[4] else ord(match[3]) - ord("a")
         block = f"backbone.layer{int(match[2]) - 1}.{index}"
         conv_name, bn_name = BRANCH_NAMES.get(match[5], ("downsample.0", "downsample.1"))
@@ -130,23 +130,23 @@ def _vgg(
         return renamed, {"name": "deeplabv2_vgg16", **head}
     if rates is None:
         renamed.notes.append(
-            "nothing in the file tells the atrous rates: 6, 12, 18, 24 (ASPP-L) are assumed; for "
-            "ASPP-S give 2, 4, 8, 12"
+            "the file does not contain the atrous rates; 6, 12, 18, 24 (ASPP-L) are assumed. For "
+            "ASPP-S, give 2, 4, 8, 12"
         )
     rates = checked_rates(rates or ASPP_RATES, branches, source=source)
     return renamed, {"name": "deeplabv2_vgg16", "head": "aspp", "atrous_rates": rates}
 
 
 def _drop_classifier(renamed: Renamed) -> None:
-    """Leave out what classifies ImageNet: fc8, and fc6 and fc7 where they were not cut down."""
+    """Drop the ImageNet classifier: fc8, and fc6 and fc7 too if they have their original size."""
     fc6, fc8 = (renamed.tensors.get(f"head.branches.0.{layer}.weight") for layer in ("fc6", "fc8"))
-    is_whole = fc6 is not None and fc6.shape[1:] != (512, 3, 3)
-    layers = ("fc6", "fc7", "fc8") if is_whole else ("fc8",)
-    if not is_whole and (fc8 is None or len(fc8) != IMAGENET_CLASSES):
+    is_original_size = fc6 is not None and fc6.shape[1:] != (512, 3, 3)
+    layers = ("fc6", "fc7", "fc8") if is_original_size else ("fc8",)
+    if not is_original_size and (fc8 is None or len(fc8) != IMAGENET_CLASSES):
         return
     keys = [k for k in renamed.tensors if k.startswith("head.") and k.split(".")[3] in layers]
     renamed.drop(keys)
-    renamed.notes.append(f"the classifier of ImageNet ({', '.join(layers)}) is dropped")
+    renamed.notes.append(f"the ImageNet classifier ({', '.join(layers)}) is dropped")
 
 
 def _vgg_keys(name: str) -> tuple[str, ...]:
@@ -161,14 +161,14 @@ def _vgg_keys(name: str) -> tuple[str, ...]:
 def _add(
     renamed: Renamed, name: str, blobs: list[NDArray[np.float32]], keys: Iterable[str]
 ) -> None:
-    """Take a layer's blobs; those without a name are reported as `layer[index]`."""
+    """Add a layer's blobs; messages name those without a key as `layer[index]`."""
     keys = list(keys)
     if keys and keys[0].endswith("running_mean") and len(blobs) == 3:
         blobs = _batch_statistics(blobs)
     for index, blob in enumerate(blobs):
         key = keys[index] if index < len(keys) else None
         if key is not None and not _is_filter(key):
-            blob = blob.reshape(-1)  # the first format writes a vector as 1x1x1xN
+            blob = blob.reshape(-1)  # the older format stores a vector as 1x1x1xN
         renamed.add(key, f"{name}[{index}]", torch.from_numpy(blob))
 
 
@@ -177,7 +177,7 @@ def _is_filter(key: str) -> bool:
 
 
 def _batch_statistics(blobs: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """Divide the sums of mean and variance by their weight, the third blob; Caffe takes 0 for 0."""
+    """Divide the sums of mean and variance by the third blob; 0/0 is 0, as in Caffe."""
     weight = float(blobs[2].reshape(-1)[0]) if blobs[2].size else 0.0
     factor = np.float32(0.0 if weight == 0 else 1 / weight)
     return [blobs[0] * factor, blobs[1] * factor]

@@ -1,6 +1,6 @@
-"""Reads .caffemodel files with a schema of the few fields that hold weights; no Caffe needed.
+"""Reads .caffemodel files without Caffe, by a schema of the fields that hold weights.
 
-Field numbers are those of BVLC Caffe's caffe.proto, which never change.
+The field numbers are those of BVLC Caffe's caffe.proto.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ...errors import WeightsError
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
 
-# message -> (field, number, type, is repeated); the old format's layers are V1Layer.
+# Message -> (field, number, type, is repeated). V1Layer is the layer of the older format.
 SCHEMA: dict[str, tuple[tuple[str, int, Any, bool], ...]] = {
     "BlobShape": (("dim", 1, _FIELD.TYPE_INT64, True),),
     "Blob": (
@@ -52,7 +52,7 @@ PACKAGE = "atrous_caffe"
 
 @functools.cache
 def net_message() -> Any:
-    """Return the message class of a whole network."""
+    """Return the protobuf class of a network."""
     file = descriptor_pb2.FileDescriptorProto(
         name=f"{PACKAGE}.proto", package=PACKAGE, syntax="proto2"
     )
@@ -75,24 +75,24 @@ def net_message() -> Any:
 def read_caffemodel(
     path: Path, *, skip: tuple[str, ...] = ()
 ) -> dict[str, list[NDArray[np.float32]]]:
-    """Read the blobs of every layer that has any.
+    """Read the blobs of every layer that has weights.
 
     Args:
-        path: A binary .caffemodel file, of the current or the first format (`layers`).
-        skip: Endings of the names of layers that are left out.
+        path: A binary .caffemodel file, in the current or the older format (`layers`).
+        skip: Layers whose name ends in one of these are left out.
 
     Returns:
         Layer name -> its blobs, float32, in the file's order and shape.
 
     Raises:
-        WeightsError: If it is no such file, or damaged.
+        WeightsError: If the file is damaged or not a .caffemodel file.
     """
     try:
         net = net_message().FromString(path.read_bytes())
     except DecodeError as error:
         raise WeightsError(
-            f"{path} is not a readable .caffemodel file ({error}); a .prototxt describes a network "
-            "but holds no weights"
+            f"{path} is not a readable .caffemodel file ({error}); a .prototxt file describes a "
+            "network but has no weights"
         ) from error
     layers: dict[str, list[NDArray[np.float32]]] = {}
     for layer in [*net.layers, *net.layer]:
@@ -102,7 +102,7 @@ def read_caffemodel(
                 for index, blob in enumerate(layer.blobs)
             ]
     if not layers:
-        raise WeightsError(f"{path} holds no layer with weights; give a .caffemodel file")
+        raise WeightsError(f"{path} has no layer with weights; give a .caffemodel file")
     return layers
 
 
@@ -113,6 +113,6 @@ def _array(blob: Any, *, where: str) -> NDArray[np.float32]:
     values = np.array(blob.data or blob.double_data, dtype=np.float32)
     if min(shape, default=1) < 0 or math.prod(shape) != values.size:
         raise WeightsError(
-            f"{where} has {values.size} numbers for the shape {shape}; it is damaged"
+            f"{where} has {values.size} numbers for the shape {shape}; the file is damaged"
         )
     return values.reshape(shape)

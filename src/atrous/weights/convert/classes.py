@@ -1,4 +1,4 @@
-"""Classes of the data sets that other projects' weights were trained on."""
+"""Label sets of the data sets that other projects' weights were trained on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every layout has in common: renamed tensors become a checked state with its options."""
+"""The steps that all layouts share: collect renamed tensors, add a head if needed, check."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...models import NetworkOptions, create_model
 from ...preprocess import Preprocess
 from ..checkpoint import check_state, empty_model
 
-DEFAULT_CLASSES = 21  # of a new head, where nobody says otherwise: PASCAL VOC's
+DEFAULT_CLASSES = 21  # of a new head: those of PASCAL VOC
 HEAD_SEED = 0
 BRANCH = re.compile(r"head\.branches\.\d+(\.fc8)?\.weight")
 
@@ -27,7 +27,6 @@ TORCHVISION_INPUT = Preprocess(
     std=(0.229 * 255, 0.224 * 255, 0.225 * 255),
 )
 LITE_INPUT = Preprocess(channel_order="rgb", mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
-
 
 # Released with the paper's networks, tuned on PASCAL VOC.
 RESNET_CRF = CRFParams(
@@ -40,16 +39,16 @@ VGG_CRF = CRFParams(
 
 @dataclass(frozen=True)
 class Conversion:
-    """A file of another project, as this one understands it.
+    """A converted weights file of another project.
 
     Attributes:
         state: Float32 state dict of `create_model(**options)`.
         options: Keyword arguments of `create_model`, without `scales`.
         preprocess: Channel order, mean, std and padding that the weights expect.
-        layout: The project that the file's names are of.
-        notes: What was assumed, dropped or made anew, a sentence each.
+        layout: The project that wrote the file.
+        notes: What was assumed, dropped or newly initialised, one sentence each.
         crf: Parameters published for these weights, if any.
-        is_head_new: Whether the file had no head and the state holds a fresh one.
+        is_head_new: Whether the file had no head, so that the state holds an untrained one.
     """
 
     state: dict[str, Tensor]
@@ -63,13 +62,13 @@ class Conversion:
 
 @dataclass
 class Renamed:
-    """Tensors under the network's names.
+    """Tensors of a file under the names that the network gives them.
 
     Attributes:
         tensors: Name in the network -> tensor.
         names: Name in the network -> name in the file.
-        unknown: Names in the file that mean nothing to the network.
-        notes: What was assumed or dropped on the way.
+        unknown: Names in the file that the network does not have.
+        notes: What was assumed or dropped, one sentence each.
     """
 
     tensors: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
@@ -78,7 +77,7 @@ class Renamed:
     notes: list[str] = field(default_factory=list[str])
 
     def add(self, key: str | None, name: str, tensor: Tensor) -> None:
-        """Take a tensor of the file; `key=None` if nothing in the network corresponds to it."""
+        """Add a tensor of the file; `key=None` if the network has no counterpart."""
         if key is None or key in self.tensors:
             self.unknown.append(name)
         else:
@@ -86,13 +85,13 @@ class Renamed:
             self.names[key] = name
 
     def drop(self, keys: Iterable[str]) -> None:
-        """Leave tensors out of the state; say why in `notes`."""
+        """Remove tensors from the state; the caller explains it in `notes`."""
         for key in keys:
             del self.tensors[key]
 
 
 def rename(source: Mapping[str, Tensor], translate: Callable[[str], str | None]) -> Renamed:
-    """Give every tensor the network's name for it; counts of seen batches are left out."""
+    """Rename every tensor as the network does; batch norm's batch counters are left out."""
     renamed = Renamed()
     for name, tensor in source.items():
         if not name.endswith("num_batches_tracked"):
@@ -110,19 +109,20 @@ def finish(
     crf: CRFParams | None,
     num_classes: int | None,
 ) -> Conversion:
-    """Add the class count and, to a bare backbone, a head; check that the state fits.
+    """Add the number of classes and, for a bare backbone, a new head; check that the state fits.
 
     Args:
         renamed: The file's tensors.
-        options: Keyword arguments of `create_model` but for `num_classes`.
+        options: Keyword arguments of `create_model` except `num_classes`.
         source: The file, for errors.
-        layout: Whose names these were.
+        layout: The project that wrote the file.
         preprocess: The input that the weights expect.
-        crf: Published parameters, dropped for a new head.
-        num_classes: What the caller asks for; None takes the file's.
+        crf: Published parameters; dropped for a new head.
+        num_classes: Number of classes that the caller asks for; None for that of the file.
 
     Raises:
-        WeightsError: If keys are missing, unexpected or misshapen, or the class count differs.
+        WeightsError: If keys are missing, unexpected or of the wrong shape, or the number of
+            classes differs.
     """
     found = class_count(renamed)
     is_head_new = found is None
@@ -134,8 +134,8 @@ def finish(
     if is_head_new:
         state = _new_head(options) | state  # VGG's fc6 and fc7 are kept
         notes.append(
-            f"the file is a bare backbone: the head for {options['num_classes']} classes is new "
-            "and must be trained"
+            f"the file has no head: the head for {options['num_classes']} classes is new and must "
+            "be trained"
         )
     network = NetworkOptions(**options)
     check_state(
@@ -153,13 +153,13 @@ def finish(
 
 
 def class_count(renamed: Renamed) -> int | None:
-    """Return the number of classes that the head scores; None without a head."""
+    """Return the number of classes of the head; None without a head."""
     scores = branch_weights(renamed)
     return scores[0].shape[0] if scores else None
 
 
 def branch_weights(renamed: Renamed) -> list[Tensor]:
-    """Return the filters that give scores, one a branch; none for a bare backbone."""
+    """Return the filters of the classifiers, one per branch; empty without a head."""
     return [tensor for key, tensor in renamed.tensors.items() if BRANCH.fullmatch(key)]
 
 

@@ -1,4 +1,4 @@
-"""PyTorch ports of DeepLab v2: kazuto1011's, isht7's, and AdaptSegNet's that grew from it."""
+"""PyTorch ports of DeepLab v2: kazuto1011, isht7, and AdaptSegNet, which derives from isht7."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .resnet import RESNET_PART, head_options, network_name
 
 State = dict[str, Tensor]
 
-MULTISCALE_PREFIX = "base."  # kazuto1011's network inside its multi-scale wrapper
+MULTISCALE_PREFIX = "base."  # added by kazuto1011's multi-scale wrapper
 KAZUTO_STEM = re.compile(r"layer1\.conv1\.(conv|bn)\.(\w+)")
 KAZUTO_UNIT = re.compile(
     r"layer([2-5])\.block(\d+)\.(reduce|conv3x3|increase|shortcut)\.(conv|bn)\.(\w+)"
@@ -29,18 +29,18 @@ KAZUTO_UNITS = {
 
 ISHT7_PREFIX = "Scale."
 CLASSIFIER = re.compile(r"(layer[56])\.conv2d_list\.(\d+)\.(weight|bias)")
-AUXILIARY_CHANNELS = 1024  # of res4, which AdaptSegNet's auxiliary head reads
-RETURNED_RATES = (6, 12)
+AUXILIARY_CHANNELS = 1024  # of res4, the input of AdaptSegNet's auxiliary head
+USED_RATES = (6, 12)
 
 
 def read_kazuto(
     state: State, *, rates: Sequence[int] | None, source: str
 ) -> tuple[Renamed, dict[str, Any]]:
-    """Rename kazuto1011's tensors; its v1 networks have `fc` in place of `aspp`."""
+    """Rename kazuto1011's tensors; its DeepLab v1 networks have `fc` instead of `aspp`."""
     renamed = rename(state, _kazuto_key)
     name = network_name(renamed, source=source)
     head = head_options(renamed, rates=rates, source=source)
-    # The port resizes with torch's interpolate and its default of unaligned corners.
+    # The port resizes with torch's interpolate, whose default is align_corners=False.
     return renamed, {"name": name, **head, "stride_in_1x1": True, "align_corners": False}
 
 
@@ -60,7 +60,7 @@ def _kazuto_key(name: str) -> str | None:
 def read_isht7(
     state: State, *, rates: Sequence[int] | None, source: str
 ) -> tuple[Renamed, dict[str, Any]]:
-    """Rename isht7's tensors: torchvision's names, with the classifier as a fifth layer."""
+    """Rename isht7's tensors: torchvision's names, with the classifier as `layer5`."""
     state = {name.removeprefix(ISHT7_PREFIX): tensor for name, tensor in state.items()}
     renamed = rename(state, lambda name: _resnet_key(name, head="layer5"))
     return renamed, _caffe_style_options(renamed, rates=rates, source=source)
@@ -71,9 +71,9 @@ def read_adaptsegnet(
 ) -> tuple[Renamed, dict[str, Any]]:
     """Rename the tensors of AdaptSegNet and its descendants; keep the branches that they use.
 
-    Their classifier returns inside the loop over its branches, behind the second: the others are in
-    the file, but no score and no gradient ever passed through them. isht7's network without its
-    wrapper has the same names and sums all four; only `rates` can tell.
+    Their classifier returns inside the loop over its branches, after the second: the other branches
+    are in the file but never contributed to a score or received a gradient. isht7's network without
+    its wrapper has the same names but sums all four branches; pass `rates` to convert such a file.
     """
     has_two_heads = "layer6.conv2d_list.0.weight" in state
     auxiliary = _auxiliary(state, source=source) if has_two_heads else []
@@ -86,20 +86,20 @@ def read_adaptsegnet(
         renamed.notes.append(
             f"the auxiliary head on res4 is dropped ({len(auxiliary)} tensors, layer5.*)"
         )
-    kept = tuple(rates or RETURNED_RATES)
+    kept = tuple(rates or USED_RATES)
     _keep_branches(renamed, kept, is_default=rates is None, is_sure=has_two_heads)
     return renamed, _caffe_style_options(renamed, rates=kept, source=source)
 
 
 def _auxiliary(state: State, *, source: str) -> list[str]:
-    """List the names of the auxiliary head; refuse two heads on the last stage."""
+    """List the tensors of the auxiliary head; refuse two heads on the last stage."""
     names = [name for name in state if name.startswith("layer5.")]
     for name in names:
         if state[name].ndim == 4 and state[name].shape[1] != AUXILIARY_CHANNELS:
             raise WeightsError(
-                f"{source}: {name} reads {state[name].shape[1]} channels, but beside a layer6 an "
-                f"auxiliary head on res4 ({AUXILIARY_CHANNELS}) is expected; two heads on the last "
-                "stage are another network"
+                f"{source}: {name} reads {state[name].shape[1]} channels, but a file with layer6 "
+                f"must have an auxiliary head on res4 ({AUXILIARY_CHANNELS}); networks with two "
+                "heads on the last stage are not supported"
             )
     return names
 
@@ -112,18 +112,18 @@ def _keep_branches(
     renamed.drop(dropped)
     if dropped:
         renamed.notes.append(
-            f"the first {len(kept)} branches are kept, at rates {rates}, the others are dropped; "
-            "the code that trains such files never reaches them"
+            f"the first {len(kept)} branches are kept, at rates {rates}; the others are dropped, "
+            "because the code that trains such files never uses them"
         )
     if is_default and not is_sure:
         renamed.notes.append(
-            "the file may also be of a program that sums all four branches (isht7's network "
-            "without its wrapper); if it is, convert it with the rates 6,12,18,24"
+            "the file may also come from a program that sums all four branches (isht7's network "
+            "without its wrapper); if so, convert it with the rates 6,12,18,24"
         )
 
 
 def _branch(key: str) -> int:
-    """Return the number of the branch that a tensor belongs to; -1 in the backbone."""
+    """Return the index of the branch that a tensor belongs to; -1 for the backbone."""
     return int(key.split(".")[2]) if key.startswith("head.branches.") else -1
 
 
@@ -141,5 +141,5 @@ def _caffe_style_options(
 ) -> dict[str, Any]:
     name = network_name(renamed, source=source)
     head = head_options(renamed, rates=rates, source=source)
-    # These ports resize corner to corner, as torch's upsampling layer did when they were written.
+    # When these ports were written, torch's upsampling layer resized corner to corner.
     return {"name": name, **head, "stride_in_1x1": True, "align_corners": True}

@@ -1,4 +1,4 @@
-"""Reads .pth files without running what is in them."""
+"""Reads .pth files without executing code in them."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from ...errors import WeightsError
 
 WRAPPERS = ("state_dict", "model")  # keys under which training scripts put the state dict
 DATA_PARALLEL = "module."
-FIRST_BYTES = (b"PK\x03\x04", b"\x80\x02")  # of torch's zip files, and of the pickles before them
+FIRST_BYTES = (b"PK\x03\x04", b"\x80\x02")  # torch's zip files, and the older pickle files
 
 
 def is_pytorch_file(path: Path) -> bool:
-    """Tell a .pth file by its first bytes, whatever its name."""
+    """Whether the first bytes are those of a .pth file, whatever its name."""
     with path.open("rb") as file:
         return file.read(4).startswith(FIRST_BYTES)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read the state dict in a .pth file, out of a training checkpoint if it is one.
+    """Read the state dict in a .pth file, which may be a whole training checkpoint.
 
     Args:
         path: A file that `torch.save` wrote.
 
     Returns:
-        Name -> tensor on the CPU, without the `module.` that DataParallel puts in front.
+        Name -> tensor on the CPU, without the `module.` prefix of DataParallel.
 
     Raises:
-        WeightsError: If it is damaged, or holds anything but a state dict of tensors (whole
-            modules, code).
+        WeightsError: If the file is damaged, or holds anything other than a state dict of tensors,
+            such as whole modules or code.
     """
     content = _load(path)
     while isinstance(content, dict):
@@ -43,13 +43,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
         content = inside[0]
     if not isinstance(content, dict) or not content:
         raise WeightsError(
-            f"{path} holds {type(content).__name__}, needed a state dict with tensors"
+            f"{path} holds {type(content).__name__}, not a state dict of tensors; save "
+            "model.state_dict()"
         )
     state = cast("dict[Any, Any]", content)
-    strange = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
-    if strange:
+    others = [str(key) for key, value in state.items() if not isinstance(value, Tensor)]
+    if others:
         raise WeightsError(
-            f"{path} holds {len(strange)} values that are no tensors ({', '.join(strange[:4])}); "
+            f"{path} holds {len(others)} values that are not tensors ({', '.join(others[:4])}); "
             "save the model's state_dict() alone, or under the key 'state_dict'"
         )
     names = {str(key): value for key, value in state.items()}

@@ -1,4 +1,4 @@
-"""The door: recognises whose names a file bears, and converts it."""
+"""The entry point of the conversion: recognises which project wrote a file, and converts it."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ from .conversion import (
 from .ports import read_adaptsegnet, read_isht7, read_kazuto
 from .pytorch_file import is_pytorch_file, read_state
 
+# Weights published by the paper's authors and by kazuto1011: file name -> training data.
+KNOWN_TRAINING = {
+    "train_iter_20000": ("voc2012_aug/train",),
+    "train2_iter_20000": ("voc2012_aug/train", "voc2012/trainval"),
+    "deeplabv2_resnet101_msc-vocaug-20000": ("voc2012_aug/train",),
+    "deeplabv2_resnet101_msc-cocostuff10k-20000": ("coco_stuff10k/train",),
+    "deeplabv2_resnet101_msc-cocostuff164k-100000": ("coco_stuff164k/train",),
+}
+
 LOG = logging.getLogger(__name__)
 
 Reader = Callable[..., tuple[Renamed, dict[str, Any]]]
@@ -35,14 +44,14 @@ Reader = Callable[..., tuple[Renamed, dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Layout:
-    """A project whose names are known.
+    """A project whose weights files can be converted.
 
     Attributes:
         name: The project and what it saves.
-        marks: Names of which a file of the project has at least one.
-        read: Renames the tensors and tells the network's options.
+        marks: Tensor names; every file of the project has at least one of them.
+        read: Renames the tensors and finds out the network's options.
         preprocess: The input that the project's weights expect.
-        crf: Parameters published for them.
+        crf: CRF parameters published for them, if any.
     """
 
     name: str
@@ -54,7 +63,7 @@ class Layout:
 
 KAZUTO_INPUT = Preprocess(padding="none")
 
-# The first that fits is taken: a later mark may also be found in an earlier project's files.
+# The first match is used, because files of an earlier project may contain the marks of a later one.
 LAYOUTS = (
     Layout(
         "kazuto1011/deeplab-pytorch",
@@ -97,25 +106,26 @@ def convert_weights(
     rates: Sequence[int] | None = None,
     num_classes: int | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a weight file of another project.
+    """Convert a weights file of another project.
 
-    `create_model(**options).load_state_dict(state)` is the network. What had to be assumed, such as
-    a new head for a bare backbone, is logged as a warning; `read_foreign` also tells the
+    `create_model(**options).load_state_dict(state)` restores the network. Assumptions, such as a
+    new head for a bare backbone, are logged as warnings. `read_foreign` also returns the
     preprocessing.
 
     Args:
-        path: A .caffemodel or .pth file; the layout is recognised by its names.
-        rates: Atrous rates, one for each branch of the head, where the file cannot tell them.
-        num_classes: Classes of the new head of a bare backbone, 21 if left out. A file that has a
-            head must score as many.
+        path: A .caffemodel or .pth file; the layout is recognised by its tensor names.
+        rates: Atrous rates, one per branch of the head; the file does not contain them. None for
+            the rates that are usual for the layout.
+        num_classes: Number of classes of the new head of a bare backbone, 21 by default. The head
+            of a file that has one must have this number.
 
     Returns:
         The float32 state dict, and the keyword arguments of `create_model`, without `scales`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        WeightsError: If it is damaged, would run code, is of no known layout, or its tensors do not
-            fit.
+        WeightsError: If the file is damaged, would run code, or has an unknown layout, or its
+            tensors do not fit.
     """
     conversion = read_foreign(path, rates=rates, num_classes=num_classes)
     for note in conversion.notes:
@@ -129,7 +139,7 @@ def read_foreign(
     rates: Sequence[int] | None = None,
     num_classes: int | None = None,
 ) -> Conversion:
-    """Read a weight file of another project, with all that is known about it.
+    """Convert a weights file of another project; the result includes preprocessing and notes.
 
     Arguments and errors are those of `convert_weights`.
     """
@@ -137,9 +147,7 @@ def read_foreign(
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; give a .caffemodel or .pth file")
     if path.suffix.lower() == ".safetensors":
-        raise WeightsError(
-            f"{path} needs no conversion if atrous wrote it: load_model takes it as it is"
-        )
+        raise WeightsError(f"{path} needs no conversion if atrous wrote it; pass it to load_model")
     if not is_pytorch_file(path):
         return caffe.read(path, rates=rates, num_classes=num_classes)
     state = read_state(path)
@@ -163,5 +171,5 @@ def _recognise(names: Iterable[str], *, source: str) -> Layout:
             return layout
     known = "; ".join(f"{layout.name} ({layout.marks[0]})" for layout in LAYOUTS)
     raise WeightsError(
-        f"{source} is of no known layout: it has {', '.join(names[:4])} …; understood are {known}"
+        f"{source} is of no known layout: it has {', '.join(names[:4])} …; supported are {known}"
     )

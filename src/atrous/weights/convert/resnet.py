@@ -1,4 +1,4 @@
-"""ResNets of every layout, once their tensors bear torchvision's names behind `backbone.`."""
+"""Finds out a ResNet's options from tensors that already have the network's names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .conversion import Renamed, branch_weights
 BLOCK = re.compile(r"backbone\.layer([1-4])\.(\d+)\.conv1\.weight")
 RESNET_PART = re.compile(r"(conv1|bn1|layer[1-4])\..+")
 
-# blocks of each stage, bottlenecks or not -> network
+# (Blocks of each stage, whether they are bottlenecks) -> network.
 NETWORKS = {
     ((2, 2, 2, 2), False): "deeplabv2_resnet18",
     ((3, 4, 6, 3), True): "deeplabv2_resnet50",
@@ -22,10 +22,10 @@ NETWORKS = {
 
 
 def network_name(renamed: Renamed, *, source: str) -> str:
-    """Tell the network by its blocks.
+    """Return the name of the network, found by its blocks.
 
     Raises:
-        WeightsError: If there is no such network here.
+        WeightsError: If no network has these blocks.
     """
     depths = [0, 0, 0, 0]
     for key in renamed.tensors:
@@ -37,21 +37,22 @@ def network_name(renamed: Renamed, *, source: str) -> str:
         kind = "bottleneck" if has_bottlenecks else "basic"
         raise WeightsError(
             f"{source} is a ResNet of {'/'.join(map(str, depths))} {kind} blocks; "
-            "understood are ResNet-18, 50 and 101"
+            "supported are ResNet-18, 50 and 101"
         )
     return name
 
 
 def head_options(renamed: Renamed, *, rates: Sequence[int] | None, source: str) -> dict[str, Any]:
-    """Tell the head by its branches and the size of their filters.
+    """Return the options of the head, found by its branches and the size of their filters.
 
     Args:
         renamed: The file's tensors.
-        rates: One rate for each branch, where the caller knows better than the default.
-        source: The file, for errors.
+        rates: One rate per branch; None for the default.
+        source: The file, for messages.
 
     Raises:
-        WeightsError: If `rates` do not match the branches, or are needed and missing.
+        WeightsError: If the number of `rates` differs from that of the branches, or there are no
+            default rates for this number of branches.
     """
     filters = branch_weights(renamed)
     branches = len(filters)
@@ -61,24 +62,24 @@ def head_options(renamed: Renamed, *, rates: Sequence[int] | None, source: str) 
     if is_pointwise and branches == 1:
         if rates is not None:
             raise WeightsError(
-                f"{source} has a 1x1 head without atrous branches; leave the rates out"
+                f"{source} has a 1x1 head without atrous branches; leave out the rates"
             )
         return {"head": "conv1x1"}
     if branches == 1:
         return {"head": "largefov", "atrous_rates": checked_rates(rates or (12,), 1, source=source)}
     if rates is None and branches != len(ASPP_RATES):
         raise WeightsError(
-            f"{source} has {branches} atrous branches and nothing that tells their rates; give them"
+            f"{source} has {branches} atrous branches, for which no rates are known; give the rates"
         )
     rates = checked_rates(rates or ASPP_RATES, branches, source=source)
     return {"head": "aspp", "atrous_rates": rates}
 
 
 def checked_rates(rates: Sequence[int], branches: int, *, source: str) -> tuple[int, ...]:
-    """Refuse rates that are not one for each branch."""
+    """Return the rates as a tuple, checked to be one per branch."""
     if len(rates) != branches:
         raise WeightsError(
             f"{source} has {branches} atrous branches but {len(rates)} rates were given "
-            f"({', '.join(map(str, rates))}); give one for each"
+            f"({', '.join(map(str, rates))}); give one per branch"
         )
     return tuple(rates)

@@ -1,4 +1,4 @@
-"""One photo in several ways from as few runs of the network as there are different ones."""
+"""Variants of one segmenter share the runs of the network that they have in common."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ OPTIONS = {
 
 
 @pytest.fixture
-def ways(pair: Pair) -> dict[str, Segmenter]:
+def variants(pair: Pair) -> dict[str, Segmenter]:
     segmenter = Segmenter(pair)
     return {name: segmenter.with_options(**options) for name, options in OPTIONS.items()}
 
 
-def test_each_way_gives_what_it_gives_alone(ways: dict[str, Segmenter], photo: np.ndarray) -> None:
-    results = ways["single"].segment_in_ways(photo, ways)
+def test_each_variant_equals_its_own_segmenter(
+    variants: dict[str, Segmenter], photo: np.ndarray
+) -> None:
+    results = variants["single"].segment_variants(photo, variants)
     assert list(results) == list(OPTIONS)
-    for name, way in ways.items():
-        alone = way(photo)
+    for name, variant in variants.items():
+        alone = variant(photo)
         np.testing.assert_array_equal(results[name].labels, alone.labels)
         np.testing.assert_array_equal(results[name].probabilities, alone.probabilities)
     different = {result.labels.tobytes() for result in results.values()}
@@ -38,20 +40,20 @@ def test_each_way_gives_what_it_gives_alone(ways: dict[str, Segmenter], photo: n
 
 
 def test_the_network_runs_once_for_each_scale_set_and_mirror_image(
-    pair: Pair, ways: dict[str, Segmenter], photo: np.ndarray
+    pair: Pair, variants: dict[str, Segmenter], photo: np.ndarray
 ) -> None:
     runs = []
     handle = pair[0].backbone.register_forward_hook(lambda *_: runs.append(1))
     try:
-        ways["single"].segment_in_ways(photo, ways)
+        variants["single"].segment_variants(photo, variants)
     finally:
         handle.remove()
     assert len(runs) == 1 + 1 + 3 + 3
 
 
-def test_ways_of_several_networks_are_refused(
+def test_variants_of_another_network_are_refused(
     make_pair: Callable[..., Pair], pair: Pair, photo: np.ndarray
 ) -> None:
-    ways = {"a": Segmenter(pair), "b": Segmenter(make_pair())}
-    with pytest.raises(ValueError, match="the way 'b' has another network; make it with"):
-        ways["a"].segment_in_ways(photo, ways)
+    variants = {"a": Segmenter(pair), "b": Segmenter(make_pair())}
+    with pytest.raises(ValueError, match="the variant 'b' has another network; make it with"):
+        variants["a"].segment_variants(photo, variants)

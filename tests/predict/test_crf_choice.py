@@ -1,4 +1,4 @@
-"""Whether the dense CRF runs, and with which parameters: as the entry or the user says."""
+"""The entry or the user decides whether the dense CRF runs, and with which parameters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def photo() -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("use_crf", "choice", "note"),
-    [(True, False, "off (switched off)"), (False, None, "off (as the entry of drawn says)")],
+    [(True, False, "off (switched off)"), (False, None, "off (default of drawn)")],
 )
 def test_crf_stays_off(
     make_pair: MakePair, photo: np.ndarray, use_crf: bool, choice: Any, note: str
