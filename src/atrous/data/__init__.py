@@ -19,6 +19,7 @@ from .folder import load_folder, open_masks
 from .gta5 import load_gta5
 from .pascal_context import load_pascal_context
 from .person_part import load_person_part
+from .split_lists import SplitLists, split_folder
 from .splits import shared_splits
 from .synthia import load_synthia
 from .voc2012 import list_voc2012_photos, load_voc2012
@@ -116,6 +117,7 @@ __all__ = [
     "Pair",
     "Photos",
     "Sample",
+    "SplitLists",
     "UnknownSplitError",
     "check_name",
     "check_trainable",
@@ -123,5 +125,6 @@ __all__ = [
     "load_dataset",
     "open_masks",
     "shared_splits",
+    "split_folder",
     "usual_splits",
 ]

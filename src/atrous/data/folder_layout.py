@@ -81,7 +81,7 @@ def find_layout(root: Path, split: str) -> Layout:
         raise FileNotFoundError(_describe_missing_list(root, split))
     raise FileNotFoundError(
         f"{root / 'images'} is not a folder; the data set's images are expected there. {root} "
-        f"holds {_contents(root)}"
+        f"holds {name_contents(root)}"
     )
 
 
@@ -104,7 +104,7 @@ def find_all(root: Path) -> Layout:
         if (root / images).is_dir() and (root / labels).is_dir():
             return Layout(root / images, root / labels, None)
     raise FileNotFoundError(
-        f"{root} holds no folders images and labels, but {_contents(root)}; put the images and "
+        f"{root} holds no folders images and labels, but {name_contents(root)}; put the images and "
         "their masks there"
     )
 
@@ -120,7 +120,9 @@ def pair_layout(layout: Layout) -> list[Pair]:
     image_of = files_by_stem(layout.images)
     names = list(image_of) if layout.names is None else list(layout.names)
     if not names:
-        raise FileNotFoundError(f"{layout.images} holds no images, but {_contents(layout.images)}")
+        raise FileNotFoundError(
+            f"{layout.images} holds no images, but {name_contents(layout.images)}"
+        )
     labels_of = match_masks(names, image_of, files_by_stem(layout.labels))
     return pair_files(names, image_of, labels_of, images=layout.images, labels=layout.labels)
 
@@ -180,7 +182,7 @@ def _describe_missing_list(root: Path, split: str) -> str:
     return f"{message}. `atrous split {root}` writes lists for train and val"
 
 
-def _contents(folder: Path) -> str:
+def name_contents(folder: Path) -> str:
     """Name what a folder holds: its first files and folders."""
     names = sorted(f"{p.name}/" if p.is_dir() else p.name for p in folder.iterdir())
     rest = len(names) - 6

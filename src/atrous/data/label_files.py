@@ -221,11 +221,11 @@ class ListReader:
 
 
 def are_black_and_white(paths: Iterable[Path]) -> bool:
-    """Find out whether all masks hold only 0, shown black, and 255, shown white; some hold 255.
+    """Find out whether all masks hold only 0, shown black, and 255, shown white, and both occur.
 
     Reads until a mask holds something else. Files that cannot be read are skipped.
     """
-    found = False
+    found = set[int]()
     for path in paths:
         if _holds_colours(path):
             return False
@@ -238,8 +238,8 @@ def are_black_and_white(paths: Iterable[Path]) -> bool:
             return False
         if shown is not None and any(shown[n] != (n, n, n) for n in values):
             return False
-        found |= 255 in values
-    return found
+        found |= set(values)
+    return len(found) == 2
 
 
 def find_values(labels: NDArray[Any]) -> list[int]:
