@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from .atomic_file import write_text
 from .crf import CRFParams, DenseCRF
+from .data import open_masks
+from .data.label_files import LabelReader
 from .errors import EXPECTED_ERRORS, InputError, one_line
 from .folders import check_output_folder, create_output_folder, list_files
 from .image_io import (
     IMAGE_SUFFIXES,
     StrPath,
     read_image,
-    read_labels,
     write_labels,
     write_probabilities,
 )
@@ -101,7 +102,8 @@ def refine_folder(
         images: Folder of the images.
         output: Folder for the results; it is created.
         probabilities: Folder of scores, .npy or .npz, as `atrous.scores.read_scores` reads them.
-        labels: Folder of label masks, instead of scores.
+        labels: Folder of label masks, instead of scores. A list of classes in the folder or beside
+            it says how they are read, as for a data set.
         params: Parameters of the CRF; the paper's by default.
         write: "labels" (palette PNG), "probabilities" (compressed .npz), or "both".
         overwrite: Replace existing results.
@@ -124,7 +126,8 @@ def refine_folder(
 
     Raises:
         InputError: If options contradict each other or are out of range, the output folder holds
-            the inputs, or it holds results of other settings and `overwrite` is off.
+            the inputs, or it holds results of other settings and `overwrite` is off. Also if all
+            masks hold only 0 and 255, and no list of classes says what that means.
         OSError: If a folder cannot be read, or the output folder cannot be written.
     """
     folder, target = Path(images), Path(output)
@@ -154,6 +157,7 @@ def refine_folder(
     jobs, left_out, failed = _match(folder, source, target, is_masks=is_masks, write=write)
     if not jobs:
         return FolderResult(target, left_out=left_out, failed=failed)
+    read_mask = open_masks(source, unknown=reading["unsure_label"]) if is_masks else None
     create_output_folder(target)
     settings = {**reading, **to_table(crf.params), "accuracy": accuracy, "prune_below": prune_below}
     _check_settings(target, settings, overwrite=overwrite)
@@ -162,7 +166,7 @@ def refine_folder(
         skipped = tuple(job.source for job in jobs)
         return FolderResult(target, skipped=skipped, left_out=left_out, failed=failed)
     start = time.perf_counter()
-    reasons = _run(crf, open_jobs, reading, is_masks=is_masks, workers=count, progress=progress)
+    reasons = _run(crf, open_jobs, reading, read_mask=read_mask, workers=count, progress=progress)
     return FolderResult(
         target,
         refined=tuple(job.source for job in open_jobs if job.source not in reasons),
@@ -228,14 +232,14 @@ def _run(
     jobs: Sequence[_Job],
     reading: dict[str, Any],
     *,
-    is_masks: bool,
+    read_mask: LabelReader | None,
     workers: int,
     progress: Progress | None,
 ) -> dict[Path, str]:
     """Refine the images, several at a time; return file -> reason for those that failed."""
     reasons: dict[Path, str] = {}
     with ThreadPoolExecutor(workers) as pool:
-        work = {pool.submit(_refine, crf, job, reading, is_masks=is_masks): job for job in jobs}
+        work = {pool.submit(_refine, crf, job, reading, read_mask): job for job in jobs}
         try:
             for done, future in enumerate(as_completed(work), start=1):
                 try:
@@ -250,15 +254,18 @@ def _run(
     return reasons
 
 
-def _refine(crf: DenseCRF, job: _Job, reading: dict[str, Any], *, is_masks: bool) -> None:
+def _refine(
+    crf: DenseCRF, job: _Job, reading: dict[str, Any], read_mask: LabelReader | None
+) -> None:
     """Take one image from its files to its results."""
     image = read_image(job.image)
-    if is_masks:
-        mask = read_labels(job.source)
+    if read_mask is not None:
+        mask = read_mask(job.source)
         if mask.shape != image.shape[:2]:
             raise InputError(
-                f"{job.source} is {mask.shape[0]}x{mask.shape[1]} but {job.image.name} is "
-                f"{image.shape[0]}x{image.shape[1]}; a mask must have the size of its image"
+                f"{job.source} is {mask.shape[1]}x{mask.shape[0]} (width x height) but "
+                f"{job.image.name} is {image.shape[1]}x{image.shape[0]}; a mask must have the size "
+                "of its image"
             )
         scores = from_labels(mask, **reading)
     else:

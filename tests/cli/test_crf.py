@@ -338,12 +338,33 @@ def test_folder_without_scores_fails(crf: Crf) -> None:
     assert not Path("out").exists()
 
 
+def test_black_and_white_masks_need_a_list_of_classes(masks: Crf) -> None:
+    numbers = {}
+    for path in sorted(Path("masks").iterdir()):
+        numbers[path.name] = (np.array(Image.open(path)) == 1).astype(np.uint8)
+        Image.fromarray(numbers[path.name] * 255).save(path)
+    result = masks()
+    assert result.exit_code == 1
+    assert "`background 0 0 0` and `foreground 255 255 255` in classes.txt" in result.stderr
+    assert not Path("out").exists()
+    Path("classes.txt").write_text("background 0 0 0\nforeground 255 255 255\n")
+    assert masks().exit_code == 0
+    for name, labels in numbers.items():
+        Image.fromarray(labels).save(f"masks/{name}")
+    Path("classes.txt").unlink()
+    expected = {path.name: np.array(Image.open(path)) for path in Path("out").glob("*.png")}
+    assert set(np.unique(expected["a.png"])) == {0, 1}
+    assert masks("--overwrite").exit_code == 0
+    for name, labels in expected.items():
+        assert np.array_equal(np.array(Image.open(f"out/{name}")), labels)
+
+
 def test_masks_of_another_size_or_class_fail(masks: Crf) -> None:
     Image.fromarray(np.zeros((4, 4), np.uint8)).save("masks/a.png")
     Image.fromarray(np.full((17, 9), 7, np.uint8)).save("masks/b.png")
     result = masks("--num-classes", "3")
     assert result.exit_code == 1
-    assert "a.png is 4x4 but a.jpg is 20x30; a mask must have the size" in result.stderr
+    assert "a.png is 4x4 (width x height) but a.jpg is 30x20; a mask must have" in result.stderr
     assert "b.png: labels hold [7], but classes are 0-2" in result.stderr
     assert written() == ["c.png", "crf.json"]
 

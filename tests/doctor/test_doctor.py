@@ -14,7 +14,7 @@ from atrous.doctor.examination import spread
 from atrous.doctor.findings import Level
 from atrous.doctor.page import describe_sizes, verdict
 
-from .test_duplicates import picture
+from ..data.test_duplicates import picture
 
 REAL = Path(__file__).parents[3] / "shared/data/camvid"
 SIZE_HW = (330, 340)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from ..crf import CRFParams
-from ..errors import InputError
+from ..errors import DataError, InputError
 from ..progress import ProgressBar
 from ..tables import field_types
 from .batch import list_failures
@@ -118,6 +118,8 @@ def command(images: Path, output: Path, **options: Any) -> None:
         params = CRFParams(**{name: options.pop(name) for name in field_types(CRFParams)})
         with ProgressBar() as bar:
             result = refine_folder(images, output, params=params, progress=bar.update, **options)
+    except DataError:
+        raise  # about files, not about the command's options
     except InputError as error:
         raise click.UsageError(str(error)) from error
     _report(result, "mask" if options["labels"] else "scores")

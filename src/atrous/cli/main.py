@@ -26,6 +26,7 @@ COMMANDS = {
         "atrous.cli.tune_crf",
         "Search CRF parameters and measure the gain.",
     ),
+    "split": ("atrous.cli.split", "Divide a folder of images and masks into train and val."),
     "doctor": ("atrous.cli.doctor", "Check whether a data set is ready for training."),
     "weights": ("atrous.cli.weights", "List available weights and their licences."),
     "convert": (

@@ -11,13 +11,15 @@ from ..suggestions import did_you_mean
 from .ade20k import load_ade20k
 from .base import Dataset, MissingFilesError, Pair, Photos, Sample, UnknownSplitError
 from .camvid import load_camvid
+from .checks import check_trainable
 from .cityscapes import list_cityscapes_photos, load_cityscapes
 from .coco_stuff10k import load_coco_stuff10k
 from .coco_stuff164k import load_coco_stuff164k
-from .folder import load_folder
+from .folder import load_folder, open_masks
 from .gta5 import load_gta5
 from .pascal_context import load_pascal_context
 from .person_part import load_person_part
+from .split_lists import SplitLists, split_folder
 from .splits import shared_splits
 from .synthia import load_synthia
 from .voc2012 import list_voc2012_photos, load_voc2012
@@ -115,10 +117,14 @@ __all__ = [
     "Pair",
     "Photos",
     "Sample",
+    "SplitLists",
     "UnknownSplitError",
     "check_name",
+    "check_trainable",
     "list_photos",
     "load_dataset",
+    "open_masks",
     "shared_splits",
+    "split_folder",
     "usual_splits",
 ]

@@ -254,10 +254,19 @@ def pair_files(
     missing = [f"{images / name}.*" for name in names if name not in image_of]
     missing += [f"{labels / name}{label_end}.*" for name in names if name not in labels_of]
     if missing:
+        listed = set(names)
+        first = Path(missing[0]).name.removesuffix(f"{label_end}.*")
+        near = [
+            f"{path.parent.name}/{path.name}"
+            for files in (image_of, labels_of)
+            for stem, path in files.items()
+            if stem not in listed and (stem.startswith(first) or first.startswith(stem))
+        ]
         raise MissingFilesError(
             f"{len(missing)} file(s) of the split are missing, first {missing[0]}; every name "
             f"needs an image in {images.name}/ and labels in {labels.name}/ with the same stem"
-            + (f" and {label_end}" if label_end else ""),
+            + (f" and {label_end}" if label_end else "")
+            + (f"; {', '.join(near[:3])} may be meant" if near else ""),
             missing,
         )
     return [Pair(name, image_of[name], labels_of[name]) for name in names]

@@ -68,8 +68,7 @@ ARCHIVE_READER = ColourReader(
     {
         ARCHIVE_VOID: IGNORE_INDEX,
         **{colour: CAMVID.names.index(name) for colour, name in ARCHIVE_CLASSES.items()},
-    },
-    may_hold_indices=False,
+    }
 )
 
 

@@ -2,79 +2,155 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import DataError
 from ..image_io import SAVE_INDICES
-from ..labels import IGNORE_INDEX, Colour, LabelSet, voc_palette
-from .base import Dataset, pair_by_name, read_lines, read_split
-from .label_files import ColourReader, IndexReader
-
-VOID = "void"
-read_indices = IndexReader(
-    f"give every class its colour in classes.txt, a line `name R G B`, or {SAVE_INDICES}"
+from ..labels import IGNORE_INDEX, LabelSet, voc_palette
+from .base import Dataset, Pair
+from .class_list import OWN_LIST, ClassList, find_class_list, read_class_list
+from .folder_layout import Layout, find_layout, has_split, pair_layout
+from .label_files import (
+    ColourReader,
+    IndexReader,
+    LabelReader,
+    ListReader,
+    NumberReader,
+    are_black_and_white,
 )
+
+RGB_REMEDY = f"give every class its colour in {OWN_LIST}, a line `name R G B`, or {SAVE_INDICES}"
+BLACK_AND_WHITE = "`background 0 0 0` and `foreground 255 255 255`"
+BACKGROUNDS = ("background", "bg")
+read_indices = IndexReader(RGB_REMEDY)
 
 
 def load_folder(root: Path, *, split: str) -> Dataset:
-    """Read ROOT/images, ROOT/labels and ROOT/splits/SPLIT.txt.
+    """Read ROOT/images, ROOT/labels and ROOT/splits/SPLIT.txt, or another layout.
 
-    Labels are PNG files of class indices; 255 is unknown. ROOT/classes.txt holds the class names,
-    one per line, class 0 first. Without this file, classes are numbered up to the highest label in
-    the split `train` (or in this split, if `train` does not exist).
-
-    If every line of classes.txt ends in a colour (`road 128 64 128`), labels may be RGB files with
-    these colours. The line `void 0 0 0` gives the colour of unknown pixels; it is not a class.
+    `find_layout` lists the layouts, `read_class_list` what ROOT/classes.txt may hold. Labels are
+    PNG files of class indices, 255 is unknown; or masks in the colours that classes.txt gives.
+    Without classes.txt, classes are numbered up to the highest label in the split `train` (or in
+    this split, if `train` does not exist).
 
     Raises:
         FileNotFoundError: If a folder or a file is missing.
-        DataError: If a split or the list of classes is empty, a colour is wrong, or there is no
-            list and a label file cannot be read.
+        DataError: If a split or the list of classes is empty, a colour is wrong, masks can be read
+            in two ways, or there is no list and a label file cannot be read.
     """
-    pairs = pair_by_name(read_split(root, split), root / "images", root / "labels")
-    classes = root / "classes.txt"
-    if not classes.exists():
-        names = _numbered_classes(root, split)
-        label_set = LabelSet(names, voc_palette(len(names)))
-        return Dataset("folder", split, label_set, pairs, read_labels=read_indices)
-    lines = [line.strip() for line in read_lines(classes)]
-    lines = [line for line in lines if line]
-    if not lines:
-        raise DataError(f"{classes} is empty; write one class name per line, class 0 first")
-    colours = _read_colours(classes, lines)
-    if not colours:
-        label_set = LabelSet(tuple(lines), voc_palette(len(lines)))
-        return Dataset("folder", split, label_set, pairs, read_labels=read_indices)
-    classes = [(name, colour) for name, colour in colours if name != VOID]
-    label_set = LabelSet(tuple(name for name, _ in classes), tuple(colour for _, colour in classes))
-    indices = {colour: index for index, (_, colour) in enumerate(classes)}
-    indices |= {colour: IGNORE_INDEX for name, colour in colours if name == VOID}
-    return Dataset("folder", split, label_set, pairs, read_labels=ColourReader(indices))
+    layout = find_layout(root, split)
+    pairs = pair_layout(layout)
+    label_set, read = open_classes(root, layout, _counted_pairs(root, split, pairs))
+    return Dataset("folder", split, label_set, pairs, read_labels=read)
 
 
-def _read_colours(path: Path, lines: list[str]) -> list[tuple[str, Colour]]:
-    """Read lines `name R G B`; returns an empty list if no line has a colour."""
-    found: list[tuple[str, Colour]] = []
-    for line in lines:
-        words = line.split()
-        numbers = [int(word) for word in words[-3:] if word.isdecimal()]
-        if len(words) > 3 and len(numbers) == 3 and max(numbers) < 256:
-            found.append((" ".join(words[:-3]), (numbers[0], numbers[1], numbers[2])))
-    if found and len(found) < len(lines):
+def open_classes(
+    root: Path, layout: Layout, counted: Sequence[Pair]
+) -> tuple[LabelSet, LabelReader]:
+    """Return the classes, and the reader of the masks.
+
+    Args:
+        root: Folder of the data set.
+        layout: Where its files are.
+        counted: The pairs in which classes are counted if there is no list.
+
+    Raises:
+        DataError: As for `load_folder`.
+    """
+    path = find_class_list(root)
+    if path is None:
+        names = _numbered_classes(counted)
+        if len(names) == 1 and are_black_and_white(layout.label_files()):
+            raise _refuse_black_and_white(layout, root / OWN_LIST)
+        return LabelSet(names, voc_palette(len(names))), read_indices
+    classes = read_class_list(path)
+    return classes.label_set, choose_reader(classes, layout)
+
+
+def open_masks(folder: Path, *, unknown: int = IGNORE_INDEX) -> LabelReader:
+    """Return the reader for a folder of masks without images; numbers stay what they are.
+
+    A list of classes in the folder or beside it decides how the masks are read, as for a data set.
+    Pixels of its line `void` become 255, the others the number of their line, the first 0.
+
+    Args:
+        folder: The masks.
+        unknown: The number of unknown pixels; if it is not 255, masks are read as numbers.
+
+    Raises:
+        DataError: If the list is wrong, or all masks are black and white and no list says what
+            that means.
+    """
+    if unknown != IGNORE_INDEX:
+        return read_indices
+    layout = Layout(folder, folder, None)
+    path = find_class_list(folder) or find_class_list(folder.parent)
+    if path is None:
+        if are_black_and_white(layout.label_files()):
+            raise _refuse_black_and_white(layout, folder.parent / OWN_LIST)
+        return read_indices
+    classes = read_class_list(path)
+    if classes.moves_numbers and classes.colours and classes.masks == "auto":
         raise DataError(
-            f"{path} gives colours to {len(found)} of {len(lines)} classes; give `name R G B` "
-            "(0-255) to every one, or to none"
+            f"{path} has the line `void` before a class; add the line `masks: indices` or `masks: "
+            "colours`, whichever the masks hold, or move `void` to the end"
         )
-    if len({colour for _, colour in found}) < len(found):
-        raise DataError(f"{path} gives the same colour to two classes; colours must differ")
-    return found
+    return choose_reader(classes.with_line_numbers(), layout)
 
 
-def _numbered_classes(root: Path, split: str) -> tuple[str, ...]:
-    source = "train" if (root / "splits" / "train.txt").is_file() else split
-    pairs = pair_by_name(read_split(root, source), root / "images", root / "labels")
+def choose_reader(classes: ClassList, layout: Layout) -> LabelReader:
+    """Return the reader for the masks of a data set with a list of classes.
+
+    Raises:
+        DataError: If all masks are black and white, and the list does not say what that means.
+    """
+    if classes.masks == "colours":
+        return ColourReader(classes.colours)
+    by_number = NumberReader(classes.numbers, classes.path, RGB_REMEDY)
+    if classes.masks == "indices":
+        return by_number
+    if classes.is_grey:
+        hint = "if the masks hold numbers, add the line `masks: indices`; else list the colours"
+        return ColourReader(classes.colours, f"{hint} in {classes.path.name}")
+    if are_black_and_white(layout.label_files()):
+        names = classes.label_set.names
+        if classes.colours or len(names) != 2 or len(classes.numbers) != 2:
+            raise _refuse_black_and_white(layout, classes.path)
+        if names[1].lower() in BACKGROUNDS:
+            raise DataError(
+                f"every mask in {layout.labels} is black and white, and {classes.path.name} names "
+                f"black {names[0]!r} and white {names[1]!r}; give their colours, such as "
+                f"`{names[0]} 255 255 255` and `{names[1]} 0 0 0`"
+            )
+        return NumberReader({0: 0, 255: 1}, classes.path, RGB_REMEDY)
+    if classes.colours:
+        return ListReader(
+            classes.numbers, classes.colours, classes.path, moves_numbers=classes.moves_numbers
+        )
+    is_plain = all(number == index for number, index in classes.numbers.items())
+    return read_indices if is_plain else by_number
+
+
+def _refuse_black_and_white(layout: Layout, classes: Path) -> DataError:
+    return DataError(
+        f"every mask in {layout.labels} holds only 0 and 255, and 255 is unknown, so that no class "
+        f"but the first would be left; if the masks are black and white, write the lines "
+        f"{BLACK_AND_WHITE} in {classes}"
+        + ("; if 255 is unknown, add the line `masks: indices`" if classes.exists() else "")
+    )
+
+
+def _counted_pairs(root: Path, split: str, pairs: Sequence[Pair]) -> Sequence[Pair]:
+    """Return the pairs of train, or of this split if there is no train."""
+    if split == "train" or find_class_list(root) is not None or not has_split(root, "train"):
+        return pairs
+    return pair_layout(find_layout(root, "train"))
+
+
+def _numbered_classes(pairs: Sequence[Pair]) -> tuple[str, ...]:
     highest, faults = 0, list[str]()
     for pair in pairs:
         try:

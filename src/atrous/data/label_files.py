@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import DataError
-from ..image_io import read_image, read_labels
+from ..image_io import SAVE_INDICES, read_image, read_labels
 from ..labels import IGNORE_INDEX, Colour
 from .mat import read_mat
 
@@ -79,22 +80,50 @@ class MappedReader:
 
 
 @dataclass(frozen=True)
+class NumberReader:
+    """Reads the numbers in masks as a list of classes numbers them.
+
+    Attributes:
+        numbers: Class index of every number that a mask may hold; 255 may occur too, as unknown.
+        source: The list of classes, for error messages.
+        rgb_remedy: Advice in the error about a file of RGB colours.
+    """
+
+    numbers: Mapping[int, int]
+    source: Path
+    rgb_remedy: str = SAVE_INDICES
+
+    def __call__(self, path: Path) -> NDArray[Any]:
+        return self.convert(read_labels(path, rgb_remedy=self.rgb_remedy), path)
+
+    def convert(self, labels: NDArray[Any], path: Path) -> NDArray[np.uint8]:
+        """Map the numbers of the mask in `path` to class indices."""
+        numbers = {IGNORE_INDEX: IGNORE_INDEX} | dict(self.numbers)
+        strange = [number for number in find_values(labels) if number not in numbers]
+        if strange:
+            raise DataError(
+                f"{path} holds the labels {strange[:8]}, but {self.source.name} gives a meaning to "
+                f"{_ranges(self.numbers)} only, and 255 is unknown; map them, or fix the file"
+            )
+        table = np.full(max(numbers) + 1, IGNORE_INDEX, np.uint8)
+        table[list(numbers)] = list(numbers.values())
+        return table[labels]
+
+
+@dataclass(frozen=True)
 class ColourReader:
-    """Reads palette and grey files as indices, and RGB files by class colour.
+    """Reads masks of every kind by the colours that they show.
 
     Attributes:
         colours: Class index of every colour that may occur.
-        may_hold_indices: Whether palette and grey files hold indices; otherwise they are read by
-            colour too.
+        remedy: Advice in the error about another colour.
     """
 
     colours: Mapping[Colour, int]
-    may_hold_indices: bool = True
+    remedy: str = "list them, or save the mask without compression or smoothing"
 
     def __call__(self, path: Path) -> NDArray[Any]:
-        if self.may_hold_indices and not _holds_colours(path):
-            return read_labels(path)
-        packed = read_image(path).astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+        packed = _read_colours(path).astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
         known = sorted(
             ((r << 16) + (g << 8) + b, index) for (r, g, b), index in self.colours.items()
         )
@@ -106,10 +135,157 @@ class ColourReader:
             colour = (strange[0] >> 16, strange[0] >> 8 & 255, strange[0] & 255)
             raise DataError(
                 f"{path} holds {len(strange)} colour(s) without a class, such as {colour}, in "
-                f"{is_unknown.mean():.1%} of its pixels; list them, or save the mask without "
-                "compression or smoothing"
+                f"{is_unknown.mean():.1%} of its pixels; {self.remedy}"
             )
         return np.array([index for _, index in known], np.uint8)[nearest]
+
+
+@dataclass(frozen=True)
+class ListReader:
+    """Reads masks by number or by colour, whichever the file can mean.
+
+    RGB masks are read by colour. A palette or grey mask holds numbers, unless the colours that it
+    shows are those of the classes: programs that make PNG files smaller turn RGB masks into such
+    files, with numbers in any order. A file that can mean both is refused.
+
+    Attributes:
+        numbers: Class index of every number, for files of numbers.
+        colours: Class index of every colour.
+        source: The list of classes, for error messages.
+        moves_numbers: Whether a void line stands before a class, so that files of numbers can
+            count it or not.
+    """
+
+    numbers: Mapping[int, int]
+    colours: Mapping[Colour, int]
+    source: Path
+    moves_numbers: bool = False
+
+    def __call__(self, path: Path) -> NDArray[Any]:
+        if _holds_colours(path):
+            return ColourReader(self.colours)(path)
+        labels = read_labels(path)
+        shown = _shown_colours(path)
+        present = find_values(labels)
+        if shown is None or all(shown[n] == (n, n, n) for n in present):
+            return self._read_grey(path, labels)
+        if not any(shown[n] in self.colours for n in present):
+            return self._read_numbers(path, labels)
+        unlisted = [n for n in present if shown[n] not in self.colours and n != IGNORE_INDEX]
+        if not unlisted:
+            by_colour = [self.colours.get(shown[n], IGNORE_INDEX) for n in present]
+            reader = NumberReader(dict(zip(present, by_colour, strict=True)), self.source)
+            return reader.convert(labels, path)
+        moved = [
+            n
+            for n in present
+            if shown[n] in self.colours and self.colours[shown[n]] != self.numbers.get(n)
+        ]
+        if not moved:
+            return self._read_numbers(path, labels)
+        raise DataError(
+            f"{path} can be read in two ways: its palette shows number {moved[0]} in the colour "
+            f"{shown[moved[0]]} of another line of {self.source.name}, and number {unlisted[0]} in "
+            f"{shown[unlisted[0]]}, which is not listed; list this colour too, or add the line "
+            f"`masks: indices` to {self.source.name} if the numbers count its lines from 0"
+        )
+
+    def _read_grey(self, path: Path, labels: NDArray[Any]) -> NDArray[Any]:
+        """Read a file that may hold numbers, or colours that happen to be grey."""
+        greys = find_values(_read_colours(path)[..., 0])
+        values = find_values(labels)
+        are_colours = all((grey, grey, grey) in self.colours for grey in greys)
+        if not are_colours:
+            return self._read_numbers(path, labels)
+        by_colour = ColourReader(self.colours)(path)
+        if any(n not in self.numbers and n != IGNORE_INDEX for n in values):
+            return by_colour
+        by_number = NumberReader(self.numbers, self.source).convert(labels, path)
+        if np.array_equal(by_colour, by_number):
+            return by_colour
+        if 255 in greys or _holds_rgb(path.parent):
+            raise DataError(
+                f"{path} can be read in two ways: as the numbers {values} and as grey colours; add "
+                f"the line `masks: colours` or `masks: indices` to {self.source.name}"
+            )
+        return self._read_numbers(path, labels)
+
+    def _read_numbers(self, path: Path, labels: NDArray[Any]) -> NDArray[Any]:
+        if self.moves_numbers and any(n != IGNORE_INDEX for n in find_values(labels)):
+            raise DataError(
+                f"{path} holds numbers, and {self.source.name} has the line `void` before a class; "
+                "add the line `masks: indices` if `void` counts as a number, or move `void` to the "
+                "end if it does not"
+            )
+        return NumberReader(self.numbers, self.source).convert(labels, path)
+
+
+def are_black_and_white(paths: Iterable[Path]) -> bool:
+    """Find out whether all masks hold only 0, shown black, and 255, shown white, and both occur.
+
+    Reads until a mask holds something else. Files that cannot be read are skipped.
+    """
+    found = set[int]()
+    for path in paths:
+        if _holds_colours(path):
+            return False
+        try:
+            values = find_values(read_labels(path))
+        except (DataError, OSError):
+            continue
+        shown = _shown_colours(path)
+        if not set(values) <= {0, 255}:
+            return False
+        if shown is not None and any(shown[n] != (n, n, n) for n in values):
+            return False
+        found |= set(values)
+    return len(found) == 2
+
+
+def find_values(labels: NDArray[Any]) -> list[int]:
+    """Return the different values, ascending."""
+    return np.flatnonzero(np.bincount(labels.ravel())).tolist()
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """Name numbers as in 0-3, 7."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and runs[-1][1] == number - 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def _read_colours(path: Path) -> NDArray[np.uint8]:
+    """Read the colours that a mask shows: (H, W, 3). A palette's transparency is left out."""
+    pixels = read_image(path)
+    shown = _shown_colours(path)
+    if shown is not None:
+        return np.array(shown, np.uint8)[read_labels(path)]
+    with Image.open(path) as image:
+        if image.mode in ("RGBA", "LA") and image.getchannel("A").getextrema()[0] != 255:
+            raise DataError(
+                f"{path} has transparent pixels, whose colour is not defined; save the mask "
+                "without transparency, unknown pixels in the colour of `void`"
+            )
+    return pixels
+
+
+def _shown_colours(path: Path) -> list[Colour] | None:
+    """Return the palette of a file that was read before, 256 colours; None if it has none."""
+    with Image.open(path) as image:
+        if image.mode != "P":
+            return None
+        flat = image.getpalette("RGB") or []
+    flat += [0] * (768 - len(flat))
+    return [(flat[i], flat[i + 1], flat[i + 2]) for i in range(0, 768, 3)]
+
+
+@cache
+def _holds_rgb(folder: Path) -> bool:
+    return any(_holds_colours(path) for path in sorted(folder.iterdir()) if path.is_file())
 
 
 def read_red_16bit(path: Path) -> NDArray[np.uint16]:
@@ -150,7 +326,7 @@ def _holds_colours(path: Path) -> bool:
     try:
         with Image.open(path) as image:
             return image.format not in ("JPEG", "WEBP") and image.mode in ("RGB", "RGBA")
-    except OSError:
+    except (OSError, Image.DecompressionBombError):
         return False  # the reader of indices reports the error
 
 

@@ -18,10 +18,10 @@ from ..data import (
     check_name,
     load_dataset,
 )
+from ..data.duplicates import Fingerprint, find_duplicates, fingerprint
 from ..errors import AtrousError, DataError, InputError
 from ..labels import LabelSet
 from ..visualize import overlay
-from .duplicates import Fingerprint, find_duplicates, fingerprint
 
 SHEET_IMAGES = 8
 """Overlays of each split that the page shows."""

@@ -103,7 +103,10 @@ def _of_classes(examination: Examination, label_set: LabelSet) -> list[Finding]:
     if np.count_nonzero(seen) < 2:
         what = label_set.names[int(np.argmax(seen))] if seen.any() else "only void"
         claim = f"The labels of {train.name} hold a single class"
-        remedy = "A network cannot learn from it. Look at the overlays: were masks saved as 0/1?"
+        remedy = (
+            "Training refuses this. Look at the overlays, and check which number or colour stands "
+            "for which class."
+        )
         return [*findings, _as_far_as_read([train], Level.BREAKS, claim, f": {what}.", remedy)]
     for split in (split for split in others if split.examined):
         unknown = np.flatnonzero((split.pixels > 0) & ~seen)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import Dataset, load_dataset, shared_splits
+from ..data import Dataset, check_trainable, load_dataset, shared_splits
 from ..errors import InputError
 from .recipe import Recipe
 
@@ -21,8 +21,8 @@ def open_data(recipe: Recipe) -> tuple[Dataset, Dataset]:
         Training set, evaluation set.
 
     Raises:
-        InputError: If a folder is not given, the splits share an image otherwise, or the two data
-            sets have different classes.
+        InputError: If a folder is not given, the splits share an image otherwise, the two data
+            sets have different classes, or the labels to train on show fewer than two.
     """
     data = recipe.data
     if data.root is None:
@@ -46,6 +46,7 @@ def open_data(recipe: Recipe) -> tuple[Dataset, Dataset]:
             f"{len(shared)} image(s) are in both {data.train_split} and {data.val_split}, such as "
             f"{min(shared)}; scores on images of the training set measure memorisation"
         )
+    check_trainable(train_set)
     return train_set, val_set
 
 

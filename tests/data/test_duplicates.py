@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from atrous.doctor.duplicates import find_duplicates, fingerprint
+from atrous.data.duplicates import find_duplicates, fingerprint
 
 
 def picture(seed: int, size_hw: tuple[int, int] = (120, 160)) -> NDArray[np.uint8]:
