@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from atrous.errors import DataError, OutOfMemoryError
 from atrous.models import DeepLab
-from atrous.predict import Segmenter
+from atrous.predict import Segmentation, Segmenter
 from atrous.weights import Entry
 
 Pair = tuple[DeepLab, Entry]
@@ -101,3 +104,39 @@ def test_threads_do_not_disturb_each_other(pair: Pair, photo: np.ndarray) -> Non
         for probabilities in pool.map(work, range(3)):
             for one, other in zip(probabilities, expected, strict=True):
                 close(one, other)
+
+
+def test_errors_are_yielded_in_the_place_of_results(
+    pair: Pair, photo: np.ndarray, tmp_path: Path
+) -> None:
+    (tmp_path / "damaged.jpg").write_bytes(b"no image")
+    inputs = [photo, tmp_path / "damaged.jpg", photo[:9], tmp_path / "gone.jpg", photo]
+    results = list(Segmenter(pair, batch_size=2).map(inputs, on_error="yield"))
+    kinds = [type(result) for result in results]
+    assert kinds == [Segmentation, DataError, Segmentation, FileNotFoundError, Segmentation]
+    assert "damaged.jpg" in str(results[1])
+    assert "gone.jpg" in str(results[3])
+
+
+def test_too_little_memory_is_yielded_for_each_image_of_the_batch(
+    pair: Pair, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = Segmenter(pair, batch_size=2)
+    forward = segmenter.model.forward
+
+    def limited(images: torch.Tensor) -> torch.Tensor:
+        if images.shape[-2] > 20:
+            raise RuntimeError("out of memory")
+        return forward(images)
+
+    monkeypatch.setattr(segmenter.model, "forward", limited)
+    inputs = [photo[:9], np.tile(photo, (3, 1, 1)), np.tile(photo, (3, 1, 1)), photo[:9]]
+    kinds = [type(result) for result in segmenter.map(inputs, on_error="yield")]
+    assert kinds == [Segmentation, OutOfMemoryError, OutOfMemoryError, Segmentation]
+    with pytest.raises(OutOfMemoryError):
+        list(segmenter.map(inputs))
+
+
+def test_other_ways_to_treat_errors_are_refused(pair: Pair) -> None:
+    with pytest.raises(ValueError, match="on_error is 'skip'; it must be 'raise' or 'yield'"):
+        Segmenter(pair).map([], on_error="skip")  # type: ignore[call-overload]

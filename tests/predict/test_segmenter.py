@@ -14,7 +14,7 @@ from PIL import Image
 from atrous.errors import OutOfMemoryError
 from atrous.image_io import read_labels, write_image
 from atrous.models import DeepLab
-from atrous.predict import Segmenter
+from atrous.predict import Segmenter, check_device
 from atrous.weights import Entry, save_weights
 
 Pair = tuple[DeepLab, Entry]
@@ -250,6 +250,14 @@ def test_results_ask_for_no_gradient(pair: Pair, photo: np.ndarray) -> None:
 def test_absent_device_is_refused(pair: Pair) -> None:
     with pytest.raises(ValueError, match="device 'cuda' does not work here with PyTorch"):
         Segmenter(pair, device="cuda")
+
+
+def test_auto_is_the_accelerator_or_the_cpu(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    assert Segmenter(pair).device == torch.device("cpu")
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("meta"))
+    assert check_device("auto") == torch.device("meta")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cpu:x", None])

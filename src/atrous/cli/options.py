@@ -77,9 +77,9 @@ crf_option = click.option(
 device_option = click.option(
     "--device",
     metavar="DEVICE",
-    default="cpu",
+    default="auto",
     show_default=True,
-    help="Device to compute on: cpu, cuda, mps …",
+    help="Device to compute on: cpu, cuda, mps …; auto takes the accelerator, if there is one.",
 )
 
 

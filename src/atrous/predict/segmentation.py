@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..image_io import StrPath, write_labels
 from ..labels import LabelSet
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Segmentation:
     """Labels of one image, with overlay, probabilities and timings.
 
@@ -30,10 +31,28 @@ class Segmentation:
     """
 
     labels: NDArray[Any]
-    image: NDArray[np.uint8] = field(repr=False)
-    label_set: LabelSet = field(repr=False)
+    image: NDArray[np.uint8]
+    label_set: LabelSet
     timings: dict[str, float]
-    compute_probabilities: Callable[[], NDArray[np.float32]] = field(repr=False)
+    compute_probabilities: Callable[[], NDArray[np.float32]]
+
+    def __repr__(self) -> str:
+        rows, columns = self.labels.shape
+        largest = ", ".join(
+            f"{visualize.class_name(index, self.label_set)} {visualize.percent(share)}"
+            for index, share in visualize.class_shares(self.labels)[:3]
+        )
+        return f"<Segmentation {columns}x{rows}: {largest}>"
+
+    def _repr_png_(self) -> bytes:
+        """Show the overlay in a notebook."""
+        encoded = io.BytesIO()
+        self.overlay().save(encoded, "PNG")
+        return encoded.getvalue()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Give the labels to numpy: `np.asarray(result)`."""
+        return np.array(self.labels, dtype=dtype, copy=copy)
 
     @cached_property
     def probabilities(self) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, overload
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..errors import AtrousError, InputError, OutOfMemoryError
+from ..errors import EXPECTED_ERRORS, InputError, OutOfMemoryError
 from ..image_io import StrPath, read_image
 from ..models import DeepLab, check_scales
 from ..suggestions import did_you_mean
@@ -26,6 +26,7 @@ from .segmentation import Segmentation
 if TYPE_CHECKING:
     from ..crf import DenseCRF
 
+OnError = Literal["raise", "yield"]
 Photo = StrPath | Image.Image | NDArray[np.uint8]
 # (scales, whether of the mirror image) -> logits of one batch.
 _CachedLogits = dict[tuple[tuple[float, ...], bool], Tensor]
@@ -48,7 +49,7 @@ class Segmenter:
         self,
         weights: StrPath | tuple[DeepLab, Entry] = "street-lite",
         *,
-        device: str | torch.device = "cpu",
+        device: str | torch.device = "auto",
         crf: Any = None,
         scales: Sequence[float] | None = None,
         flip: bool = False,
@@ -60,7 +61,8 @@ class Segmenter:
             weights: A name, path or URL as for `load_model`, or a network with its entry. The
                 network is not changed: if it is in training mode or on another device it is copied,
                 otherwise the segmenter shares its parameters.
-            device: `cpu`, `cuda`, `cuda:1`, `mps` …
+            device: `auto` for the accelerator that PyTorch finds, else the CPU; or `cpu`, `cuda`,
+                `cuda:1`, `mps` …
             crf: None for the default of the entry; True, False or a `CRFParams` override it.
             scales: Input scales to run and fuse, 1 first; None for those of the network.
             flip: Whether to average with the probabilities of the mirror image.
@@ -118,6 +120,13 @@ class Segmenter:
                 )
         return Segmenter((self.model, self.entry), device=self.device, **(current | options))
 
+    def __repr__(self) -> str:
+        options = [str(self.device), f"crf {'on' if self.crf else 'off'}"]
+        options += [f"scales {self.scales}"] if len(self.scales) > 1 else []
+        options += ["flip"] if self.flip else []
+        classes = self.entry.label_set.num_classes
+        return f"<Segmenter {self.entry.name}: {classes} classes, {', '.join(options)}>"
+
     def __call__(self, photo: Photo) -> Segmentation:
         """Label one image.
 
@@ -134,33 +143,63 @@ class Segmenter:
         """
         return self._segment([self._decode(photo)])[0]
 
-    def map(self, photos: Iterable[Photo]) -> Iterator[Segmentation]:
+    @overload
+    def map(self, photos: Iterable[Photo]) -> Iterator[Segmentation]: ...
+
+    @overload
+    def map(
+        self, photos: Iterable[Photo], *, on_error: OnError
+    ) -> Iterator[Segmentation | Exception]: ...
+
+    def map(
+        self, photos: Iterable[Photo], *, on_error: OnError = "raise"
+    ) -> Iterator[Segmentation | Exception]:
         """Label many images in order; up to `batch_size` consecutive ones of one size run together.
 
+        Args:
+            photos: Images, each as for a call; read when their turn comes.
+            on_error: `raise` ends the iteration at the first image that fails, after the results of
+                the images before it. `yield` gives the error in the place of the result and
+                continues.
+
         Raises:
-            InputError: If `photos` is a single image. Iterating raises the errors of a call for
-                each image, after the results of the images before it.
+            InputError: If `photos` is a single image. Iterating raises the errors of a call.
         """
         if isinstance(photos, (str, os.PathLike, Image.Image)):
             raise InputError("map takes several images; call the segmenter itself for one image")
-        return self._map(photos)
+        if on_error not in get_args(OnError):
+            raise InputError(f"on_error is {on_error!r}; it must be 'raise' or 'yield'")
+        return self._map(photos, yields_errors=on_error == "yield")
 
-    def _map(self, photos: Iterable[Photo]) -> Iterator[Segmentation]:
+    def _map(
+        self, photos: Iterable[Photo], *, yields_errors: bool
+    ) -> Iterator[Segmentation | Exception]:
         batch: list[_Decoded] = []
+
+        def run_batch() -> Iterator[Segmentation | Exception]:
+            try:
+                yield from self._segment(batch)
+            except OutOfMemoryError as error:
+                if not yields_errors:
+                    raise
+                yield from [error] * len(batch)
+            batch.clear()
+
         for photo in photos:
             try:
                 decoded = self._decode(photo)
-            except (AtrousError, OSError):
-                yield from self._segment(batch)
-                raise
+            except EXPECTED_ERRORS as error:
+                yield from run_batch()
+                if not yields_errors:
+                    raise
+                yield error
+                continue
             if batch and decoded.image.shape != batch[0].image.shape:
-                yield from self._segment(batch)
-                batch = []
+                yield from run_batch()
             batch.append(decoded)
             if len(batch) == self.batch_size:
-                yield from self._segment(batch)
-                batch = []
-        yield from self._segment(batch)
+                yield from run_batch()
+        yield from run_batch()
 
     def segment_variants(
         self, photo: Photo, variants: Mapping[str, Segmenter]
@@ -358,9 +397,16 @@ def _check_pair(weights: tuple[Any, ...]) -> tuple[DeepLab, Entry]:
 
 
 def check_device(device: str | torch.device) -> torch.device:
-    """Return the device, after checking that PyTorch can use it on this machine."""
+    """Return the device, after checking that PyTorch can use it on this machine.
+
+    Args:
+        device: A device, its name, or `auto`: the accelerator that PyTorch finds, else the CPU.
+
+    Raises:
+        InputError: If PyTorch cannot use it.
+    """
     try:
-        checked = torch.device(device)
+        checked = _find_accelerator() if device == "auto" else torch.device(device)
         torch.zeros(1, device=checked)
     except (RuntimeError, AssertionError, TypeError) as error:
         raise InputError(
@@ -368,6 +414,11 @@ def check_device(device: str | torch.device) -> torch.device:
             f"({str(error).splitlines()[0]}); use 'cpu'"
         ) from error
     return checked
+
+
+def _find_accelerator() -> torch.device:
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return torch.device("cpu") if found is None else found
 
 
 def _copy_for(device: torch.device, model: DeepLab) -> DeepLab:

@@ -45,7 +45,7 @@ def write_report(
     folder: str | PathLike[str],
     *,
     data_root: str | PathLike[str] | None = None,
-    device: str = "cpu",
+    device: str = "auto",
 ) -> Path:
     """Write FOLDER/report.html: curves, scores per class, mistakes, and the best and worst images.
 

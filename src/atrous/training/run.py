@@ -53,7 +53,7 @@ def train(
     recipe: str | PathLike[str] | Recipe,
     *,
     output: str | PathLike[str] | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     resume: bool = False,
     say: Callable[[str], None] = print,
     progress: Callable[[Progress], None] | None = None,
@@ -76,7 +76,8 @@ def train(
     Args:
         recipe: A TOML file, or a `Recipe`.
         output: Folder of the run; runs/NAME by default.
-        device: `cpu`, `cuda`, `mps` …
+        device: `auto` for the accelerator that PyTorch finds, else the CPU; or `cpu`, `cuda`,
+            `mps` …
         resume: Continue from the folder's checkpoint. If the run was killed before its first
             checkpoint, start from scratch.
         say: Called with each line of text for the user.
