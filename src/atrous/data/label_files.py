@@ -152,7 +152,7 @@ class ListReader:
         numbers: Class index of every number, for files of numbers.
         colours: Class index of every colour.
         source: The list of classes, for error messages.
-        moves_numbers: Whether a void line stands before a class, so that files of numbers can
+        moves_numbers: Whether a void line comes before a class, so that files of numbers can
             count it or not.
     """
 
