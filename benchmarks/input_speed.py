@@ -14,7 +14,6 @@ Writes benchmarks/results/input_speed.json.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
 import statistics
 import time
@@ -28,6 +27,7 @@ from torch.utils.data import default_collate
 
 from atrous.data.transforms import TrainTransform
 from atrous.models import build_network
+from atrous.tables import to_table
 from atrous.training import Recipe, load_recipe
 from atrous.training.data import open_data
 from atrous.training.distributed import ALONE
@@ -105,7 +105,8 @@ def measure(name: str, config: Recipe, *, samples: int, steps: int) -> dict[str,
     return {
         "name": name,
         "crop_hw": list(augment.crop_hw),
-        "model": dataclasses.asdict(config.model),
+        "network": to_table(config.network),
+        "scales": config.scales,
         "samples_a_step": samples_a_step,
         "decode_s": decode_s,
         "augment_s": augment_s,

@@ -305,7 +305,7 @@ def score(loop: Any, config: Any, options: argparse.Namespace) -> dict[str, Any]
         licence="unknown",
         source="benchmark",
     )
-    loop.model.set_output_stride(config.model.output_stride)
+    loop.model.set_output_stride(config.network.output_stride)
     segmenter = atrous.Segmenter((loop.model.eval(), entry), device=options.device)
     val_set = loop.val_set
     places = spread(len(val_set), options.val_images or len(val_set))

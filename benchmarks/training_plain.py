@@ -48,10 +48,10 @@ class PillowSamples(TorchDataset[tuple[Tensor, Tensor]]):
         return self._crop(np.asarray(image, np.float32), np.asarray(labels, np.int64))
 
     def _crop(self, image: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
-        model, (rows, columns) = self.config.model, self.config.augment.crop_hw
-        if model.channel_order == "bgr":
+        rule, (rows, columns) = self.config.preprocess, self.config.augment.crop_hw
+        if rule.channel_order == "bgr":
             image = image[..., ::-1]
-        image = (image - np.array(model.mean, np.float32)) / np.array(model.std, np.float32)
+        image = (image - np.array(rule.mean, np.float32)) / np.array(rule.std, np.float32)
         down, right = max(0, rows - image.shape[0]), max(0, columns - image.shape[1])
         image = np.pad(image, ((0, down), (0, right), (0, 0)))
         labels = np.pad(labels, ((0, down), (0, right)), constant_values=255)

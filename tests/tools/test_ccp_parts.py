@@ -51,10 +51,10 @@ def test_both_layouts_become_a_folder_of_nine_parts(tmp_path: Path, root: Path, 
 def test_what_is_not_the_data_set_is_refused_in_a_line(tmp_path: Path, root: Path) -> None:
     done = convert(root, tmp_path, tmp_path / "parts")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "holds neither annotations/pixel-level/ beside photos/" in done.stderr
+    assert "holds neither annotations/pixel-level/ with photos/" in done.stderr
     write_copy(tmp_path / "ccp")
     (tmp_path / "ccp/images/0002.jpg").unlink()
-    assert "0002.png has no photo" in convert(root, tmp_path / "ccp", tmp_path / "parts").stderr
+    assert "0002.png has no image" in convert(root, tmp_path / "ccp", tmp_path / "parts").stderr
     write_photo(tmp_path / "ccp/images/0002.jpg")
     Image.fromarray(np.full((6, 8), 59, np.uint8)).save(tmp_path / "ccp/labels/0002.png")
     done = convert(root, tmp_path / "ccp", tmp_path / "parts")

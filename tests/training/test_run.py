@@ -406,7 +406,7 @@ def test_coarse_rates_without_a_whole_number_are_refused_at_once(root, tmp_path)
     config = recipe(
         root, network={"head": "aspp", "atrous_rates": (3,)}, loss={"coarse_iterations": 2}
     )
-    with pytest.raises(ValueError, match=r"\(3,\) at output stride 8 have no whole-number"):
+    with pytest.raises(ValueError, match=r"\(3,\) at output stride 8 are not whole numbers"):
         train(config, output=tmp_path, say=quiet)
 
 

@@ -122,7 +122,7 @@ def test_the_real_lite_package_converts_whole() -> None:
         "head": "aspp",
         "num_classes": 11,
     }
-    assert "the classifier of ImageNet is dropped (8 tensors)" in conversion.notes
+    assert "the ImageNet classifier is dropped (8 tensors)" in conversion.notes
     rule = conversion.preprocess
     assert (rule.channel_order, rule.mean, rule.std) == ("rgb", (127,) * 3, (128,) * 3)
     original = torch.load(path, weights_only=True)

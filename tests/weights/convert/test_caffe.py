@@ -135,8 +135,10 @@ def test_resnet_with_one_1x1_head_and_imagenet_classifier(
     conversion = read_foreign(tmp_path / name)
     same_logits(conversion, original, image)
     assert conversion.options["head"] == "conv1x1"
-    assert conversion.notes[0] == "the classifier of ImageNet (fc1000) is dropped"
-    assert any("leakage" in note for note in conversion.notes) == name.startswith("train2")
+    assert conversion.notes[0] == "the ImageNet classifier (fc1000) is dropped"
+    assert any(
+        "trained on train and val together" in note for note in conversion.notes
+    ) == name.startswith("train2")
 
 
 def test_every_block_of_resnet101_has_its_place() -> None:
@@ -262,7 +264,7 @@ def test_vggs_whole_classifier_is_dropped(tmp_path: Path, make_model: MakeModel)
     write(path, blobs)
     conversion = read_foreign(path)
     assert conversion.is_head_new
-    assert "the classifier of ImageNet (fc6, fc7, fc8) is dropped" in conversion.notes
+    assert "the ImageNet classifier (fc6, fc7, fc8) is dropped" in conversion.notes
 
 
 def test_vgg_with_missing_layers_is_refused(tmp_path: Path) -> None:
