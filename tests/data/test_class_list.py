@@ -84,6 +84,18 @@ def test_a_class_may_be_called_masks(tmp_path: Path) -> None:
         ("classes.txt", ("road 300 0 0",), r"the line 'road 300 0 0'; write colours as"),
         ("classes.txt", ("road", "masks: rgb"), r"the line 'masks: rgb'; write `masks: indices`"),
         ("classes.txt", ("road", "masks: colours"), r"says `masks: colours`; give `name R G B`"),
+        (
+            "classes.txt",
+            ("64 128 64\tcat", "0 0 9\tdog"),
+            r"the line '64 128 64\\tcat'; write colo",
+        ),
+        ("classes.txt", ("cat 9 9 9 255", "dog 0 0 9 255"), r"four numbers, with opacity last"),
+        ("classes.txt", ("1 cat", "2 dog", "3 cow"), r"numbers its lines 1, 2, 3 …, but the first"),
+        (
+            "classes.txt",
+            ("1: cat 9 9 9", "3: dog 9 9 8"),
+            r"numbers its lines 1, 3 …, but the first",
+        ),
         ("classes.txt", ("void",), r"classes.txt names no class"),
         ("classes.txt", ("# nothing", "#"), r"classes.txt is empty"),
         ("classes.txt", ("road", "__ignore__"), r"line __ignore__ below others; .* write void"),
@@ -94,6 +106,12 @@ def test_a_class_may_be_called_masks(tmp_path: Path) -> None:
 def test_lists_that_can_be_misread_are_refused(tmp_path: Path, name, lines, says) -> None:
     with pytest.raises(ValueError, match=says):
         read(tmp_path, *lines, name=name)
+
+
+def test_numbers_may_belong_to_names(tmp_path: Path) -> None:
+    classes = read(tmp_path, "lane 2 9 9 9", "4 wheels 0 0 255")
+    assert classes.label_set.names == ("lane 2", "4 wheels")
+    assert read(tmp_path, "0 cat", "1 dog").label_set.names == ("0 cat", "1 dog")
 
 
 def test_our_own_list_comes_before_others(tmp_path: Path) -> None:

@@ -37,7 +37,9 @@ def test_without_classes_txt_classes_are_counted_from_the_labels(root):
 
 
 def test_another_split_has_the_classes_of_train(root):
-    (root / "splits/val.txt").write_text("cat.one\n")
+    Image.new("RGB", (7, 5)).save(root / "images/bird.jpg")
+    Image.fromarray(np.full((5, 7), 1, np.uint8)).save(root / "labels/bird.png")
+    (root / "splits/val.txt").write_text("bird\n")
     assert load_dataset("folder", root, split="val").label_set.num_classes == 3
 
 

@@ -77,8 +77,11 @@ def test_whether_masks_are_black_and_white_is_judged_over_all_splits(
     for split, values in (("train", [0, 1, 255]), ("val", [0, 255, 255])):
         write_photo(tmp_path / pattern.format(kind="images", split=split) / "a.jpg")
         write_grey(tmp_path / pattern.format(kind="labels", split=split) / "a.png", values)
+    with pytest.raises(ValueError, match="hold only 0 and 255, but those of other splits also"):
+        load(tmp_path, "val")
+    write_grey(tmp_path / pattern.format(kind="labels", split="train") / "a.png", [0, 255, 0])
     sample = load_dataset("folder", tmp_path, split="val")[0]
-    assert sample.labels.ravel()[:3].tolist() == [0, 255, 255]
+    assert sample.labels.ravel()[:3].tolist() == [0, 1, 1]
 
 
 def test_a_split_in_two_places_is_refused(tmp_path: Path) -> None:

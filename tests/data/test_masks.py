@@ -84,9 +84,17 @@ def test_numbers_0_and_1_with_255_for_unknown_are_read_as_such(tmp_path: Path) -
     assert read(tmp_path, 1) == [0, 1, 255]
 
 
-def test_masks_of_other_splits_count(tmp_path: Path) -> None:
-    make(tmp_path, [grey(0, 255, 255), grey(0, 1, 255)], "wall", "crack")
+@pytest.mark.parametrize("classes", [(), ("wall", "crack")])
+def test_black_and_white_masks_in_one_split_alone_are_refused(
+    tmp_path: Path, classes: tuple[str, ...]
+) -> None:
+    make(tmp_path, [grey(0, 255, 255), grey(0, 1, 255)], *classes)
     write_text(tmp_path / "splits/train.txt", "p0")
+    with pytest.raises(
+        ValueError, match=r"but those of other splits .* add the line `masks: indic"
+    ):
+        read(tmp_path)
+    write_text(tmp_path / "classes.txt", "wall", "crack", "masks: indices")
     assert read(tmp_path) == [0, 255, 255]
 
 

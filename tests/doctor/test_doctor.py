@@ -150,6 +150,27 @@ def test_two_classes_of_one_name_lower_scores(root: Path) -> None:
     assert finding.text == "1 name(s) stand for several classes: sky."
 
 
+def write_with_palette(root: Path, name: str, order: list[int], colours: list[int]) -> None:
+    """Write a mask with its classes in another order, as programs do that make files smaller."""
+    image = Image.fromarray(np.array(order, np.uint8)[stripes(0, 1, 2) % 253], "P")
+    image.putpalette(colours)
+    image.save(root / f"labels/{name}.png")
+
+
+def test_palettes_in_another_order_lower_scores(root: Path) -> None:
+    sky, road, tree = [9, 9, 200], [128, 64, 128], [0, 128, 0]
+    for seed in range(7):
+        write_with_palette(root, f"p{seed}", [0, 1, 2], sky + road + tree)
+    assert not diagnose(root)[1]
+    write_with_palette(root, "p6", [1, 0, 2], road + sky + tree)
+    finding = only(diagnose(root)[1], Level.WARNING)
+    text = "2 class(es) have different colours in the palettes of different masks."
+    assert finding.text == text
+    assert finding.details[0] == "sky: (9, 9, 200) in p0, (128, 64, 128) in p6"
+    (root / "classes.txt").write_text("sky 9 9 200\nroad 128 64 128\ntree 0 128 0")
+    assert not diagnose(root)[1]
+
+
 def test_classes_that_training_never_shows_lower_scores(root: Path) -> None:
     for seed in range(5):
         write_pair(root, f"p{seed}", stripes(0, 1), seed=seed)

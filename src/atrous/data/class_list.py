@@ -24,8 +24,12 @@ _SPACED = re.compile(r"(?P<name>.*\S)\s+(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})")
 _CVAT = re.compile(
     r"(?P<name>[^:]*[^:\s])\s*:\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*(:.*)?"
 )
+_NUMBERED = re.compile(r"(\d+)\s*[\s:,;.]\s*[^\d\s].*")
 _LIKE_A_COLOUR = re.compile(
-    r".*[^\d.](\d+)\s*[,; \t]\s*(\d+)\s*[,; \t]\s*(\d+)\s*[)\]:]*|.*#[\da-f]{6}", re.I
+    r".*[^\d.](\d+)\s*[,; \t]\s*(\d+)\s*[,; \t]\s*(\d+)\s*[)\]:]*"  # road 128,64,128
+    r"|.*#[\da-f]{6}"  # road #804080
+    r"|\d+[,; \t]+\d+[,; \t]+\d+\D.*",  # 128 64 128 road
+    re.I,
 )
 
 
@@ -101,6 +105,7 @@ def read_class_list(path: Path) -> ClassList:
             f"{LABELME_BACKGROUND}. If the line numbers are the indices in the masks (the first is "
             f"0), rename it to {OWN_LIST}"
         )
+    _check_numbering(path, entries)
     if LABELME_IGNORE in entries[1:]:
         raise DataError(
             f"{path} has the line {LABELME_IGNORE} below others; labelme needs it first, where it "
@@ -149,6 +154,18 @@ def _split_lines(path: Path) -> tuple[list[str], Masks]:
     return entries, masks
 
 
+def _check_numbering(path: Path, lines: list[str]) -> None:
+    """Refuse lines that start with a number other than their own: the first line is 0."""
+    starts = [_NUMBERED.fullmatch(line) for line in lines]
+    numbers = [int(start[1]) for start in starts if start]
+    if len(numbers) == len(lines) and numbers != list(range(len(lines))):
+        raise DataError(
+            f"{path} numbers its lines {', '.join(map(str, numbers[:3]))} …, but the first line "
+            "is 0 in the masks; write names without numbers in the order of the masks' numbers, "
+            f"and `{VOID}` for each number that is no class"
+        )
+
+
 def _read_colours(path: Path, lines: list[str]) -> list[tuple[str, Colour]]:
     """Read names and colours; returns an empty list if no line has a colour."""
     found: list[tuple[str, Colour]] = []
@@ -166,6 +183,11 @@ def _read_colours(path: Path, lines: list[str]) -> list[tuple[str, Colour]]:
         raise DataError(
             f"{path} has the line {strange!r}; write colours as `name R G B` or `name:R,G,B`, each "
             "number 0-255"
+        )
+    if all(len(line.split()) > 4 and re.search(r"\s\d+(\s+\d+){2}\s+255$", line) for line in lines):
+        raise DataError(
+            f"{path} seems to give four numbers, with opacity last, as in {lines[0]!r}; write "
+            "`name R G B`"
         )
     if len({colour for _, colour in found}) < len(found):
         raise DataError(f"{path} gives the same colour to two classes; colours must differ")

@@ -43,31 +43,33 @@ def load_folder(root: Path, *, split: str) -> Dataset:
     """
     layout = find_layout(root, split)
     pairs = pair_layout(layout)
-    label_set, read = open_classes(root, layout, _counted_pairs(root, split, pairs))
+    label_set, read = open_classes(root, layout, pairs, _counted_pairs(root, split, pairs))
     return Dataset("folder", split, label_set, pairs, read_labels=read)
 
 
 def open_classes(
-    root: Path, layout: Layout, counted: Sequence[Pair]
+    root: Path, layout: Layout, pairs: Sequence[Pair], counted: Sequence[Pair]
 ) -> tuple[LabelSet, LabelReader]:
     """Return the classes, and the reader of the masks.
 
     Args:
         root: Folder of the data set.
         layout: Where its files are.
+        pairs: The pairs that are read.
         counted: The pairs in which classes are counted if there is no list.
 
     Raises:
         DataError: As for `load_folder`.
     """
     path = find_class_list(root)
+    masks = [pair.labels for pair in pairs]
     if path is None:
         names = _numbered_classes(counted)
-        if len(names) == 1 and are_black_and_white(layout.label_files()):
+        if _are_all_black_and_white(masks, layout, root / OWN_LIST):
             raise _refuse_black_and_white(layout, root / OWN_LIST)
         return LabelSet(names, voc_palette(len(names))), read_indices
     classes = read_class_list(path)
-    return classes.label_set, choose_reader(classes, layout)
+    return classes.label_set, choose_reader(classes, masks, layout)
 
 
 def open_masks(folder: Path, *, unknown: int = IGNORE_INDEX) -> LabelReader:
@@ -87,9 +89,10 @@ def open_masks(folder: Path, *, unknown: int = IGNORE_INDEX) -> LabelReader:
     if unknown != IGNORE_INDEX:
         return read_indices
     layout = Layout(folder, folder, None)
+    masks = layout.label_files()
     path = find_class_list(folder) or find_class_list(folder.parent)
     if path is None:
-        if are_black_and_white(layout.label_files()):
+        if are_black_and_white(masks):
             raise _refuse_black_and_white(layout, folder.parent / OWN_LIST)
         return read_indices
     classes = read_class_list(path)
@@ -98,14 +101,15 @@ def open_masks(folder: Path, *, unknown: int = IGNORE_INDEX) -> LabelReader:
             f"{path} has the line `void` before a class; add the line `masks: indices` or `masks: "
             "colours`, whichever the masks hold, or move `void` to the end"
         )
-    return choose_reader(classes.with_line_numbers(), layout)
+    return choose_reader(classes.with_line_numbers(), masks, layout)
 
 
-def choose_reader(classes: ClassList, layout: Layout) -> LabelReader:
-    """Return the reader for the masks of a data set with a list of classes.
+def choose_reader(classes: ClassList, masks: Sequence[Path], layout: Layout) -> LabelReader:
+    """Return the reader for the masks of a split, with a list of classes.
 
     Raises:
-        DataError: If all masks are black and white, and the list does not say what that means.
+        DataError: If the masks are black and white, and the list does not say what that means or
+            those of other splits are not.
     """
     if classes.masks == "colours":
         return ColourReader(classes.colours)
@@ -115,7 +119,7 @@ def choose_reader(classes: ClassList, layout: Layout) -> LabelReader:
     if classes.is_grey:
         hint = "if the masks hold numbers, add the line `masks: indices`; else list the colours"
         return ColourReader(classes.colours, f"{hint} in {classes.path.name}")
-    if are_black_and_white(layout.label_files()):
+    if _are_all_black_and_white(masks, layout, classes.path):
         names = classes.label_set.names
         if classes.colours or len(names) != 2 or len(classes.numbers) != 2:
             raise _refuse_black_and_white(layout, classes.path)
@@ -132,6 +136,19 @@ def choose_reader(classes: ClassList, layout: Layout) -> LabelReader:
         )
     is_plain = all(number == index for number, index in classes.numbers.items())
     return read_indices if is_plain else by_number
+
+
+def _are_all_black_and_white(masks: Sequence[Path], layout: Layout, classes: Path) -> bool:
+    """Find out whether masks are black and white; refuse if those of other splits are not."""
+    if not are_black_and_white(masks):
+        return False
+    if not are_black_and_white(layout.label_files()):
+        raise DataError(
+            f"the masks of this split in {layout.labels} hold only 0 and 255, but those of other "
+            f"splits also hold other numbers; save all masks in the same way, or add the line "
+            f"`masks: indices` to {classes} if 255 is unknown"
+        )
+    return True
 
 
 def _refuse_black_and_white(layout: Layout, classes: Path) -> DataError:

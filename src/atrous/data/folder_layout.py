@@ -42,7 +42,7 @@ class Layout:
 
 
 def find_layout(root: Path, split: str) -> Layout:
-    """Find the files of a split, in the first of these layouts that is there.
+    """Find the files of a split, in the first of these layouts that exists.
 
     * ROOT/images, ROOT/labels and ROOT/splits/SPLIT.txt
     * ROOT/images/SPLIT and ROOT/labels/SPLIT
@@ -51,7 +51,7 @@ def find_layout(root: Path, split: str) -> Layout:
       ROOT/ImageSets/Segmentation/SPLIT.txt (VOC, CVAT)
 
     Raises:
-        FileNotFoundError: If there is no such split; the error names what is there.
+        FileNotFoundError: If there is no such split; the error names existing ones.
         DataError: If the list is empty.
     """
     listing = root / "splits" / f"{split}.txt"

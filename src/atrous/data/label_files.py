@@ -152,7 +152,7 @@ class ListReader:
         numbers: Class index of every number, for files of numbers.
         colours: Class index of every colour.
         source: The list of classes, for error messages.
-        moves_numbers: Whether a void line stands before a class, so that files of numbers can
+        moves_numbers: Whether a void line comes before a class, so that files of numbers can
             count it or not.
     """
 
@@ -165,7 +165,7 @@ class ListReader:
         if _holds_colours(path):
             return ColourReader(self.colours)(path)
         labels = read_labels(path)
-        shown = _shown_colours(path)
+        shown = shown_colours(path)
         present = find_values(labels)
         if shown is None or all(shown[n] == (n, n, n) for n in present):
             return self._read_grey(path, labels)
@@ -220,6 +220,21 @@ class ListReader:
         return NumberReader(self.numbers, self.source).convert(labels, path)
 
 
+def find_class_colours(path: Path, labels: NDArray[Any]) -> dict[int, Colour]:
+    """Return the colour that a file's palette shows for each class; empty without a palette.
+
+    Args:
+        path: A label file.
+        labels: What a reader made of it.
+    """
+    shown = None if path.suffix.lower() == ".mat" else shown_colours(path)
+    if shown is None:
+        return {}
+    numbers = read_labels(path).ravel()
+    classes, places = np.unique(labels, return_index=True)
+    return {int(c): shown[numbers[i]] for c, i in zip(classes, places, strict=True)}
+
+
 def are_black_and_white(paths: Iterable[Path]) -> bool:
     """Find out whether all masks hold only 0, shown black, and 255, shown white, and both occur.
 
@@ -233,7 +248,7 @@ def are_black_and_white(paths: Iterable[Path]) -> bool:
             values = find_values(read_labels(path))
         except (DataError, OSError):
             continue
-        shown = _shown_colours(path)
+        shown = shown_colours(path)
         if not set(values) <= {0, 255}:
             return False
         if shown is not None and any(shown[n] != (n, n, n) for n in values):
@@ -261,7 +276,7 @@ def _ranges(numbers: Iterable[int]) -> str:
 def _read_colours(path: Path) -> NDArray[np.uint8]:
     """Read the colours that a mask shows: (H, W, 3). A palette's transparency is left out."""
     pixels = read_image(path)
-    shown = _shown_colours(path)
+    shown = shown_colours(path)
     if shown is not None:
         return np.array(shown, np.uint8)[read_labels(path)]
     with Image.open(path) as image:
@@ -273,7 +288,7 @@ def _read_colours(path: Path) -> NDArray[np.uint8]:
     return pixels
 
 
-def _shown_colours(path: Path) -> list[Colour] | None:
+def shown_colours(path: Path) -> list[Colour] | None:
     """Return the palette of a file that was read before, 256 colours; None if it has none."""
     with Image.open(path) as image:
         if image.mode != "P":

@@ -90,7 +90,7 @@ def split_folder(
             "a mask has the name of its image, or ends in _mask"
         )
     pairs = pair_files(names, image_of, labels_of, images=layout.images, labels=layout.labels)
-    label_set, read_labels = open_classes(root, layout, pairs)
+    label_set, read_labels = open_classes(root, layout, pairs, pairs)
     prints: list[Fingerprint] = []
     shown = np.zeros((len(pairs), label_set.num_classes), bool)
     for index, pair in enumerate(pairs):

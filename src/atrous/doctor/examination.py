@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from ..data import (
     Dataset,
     MissingFilesError,
+    Pair,
     Sample,
     UnknownSplitError,
     check_name,
     load_dataset,
 )
 from ..data.duplicates import Fingerprint, find_duplicates, fingerprint
+from ..data.label_files import ColourReader, find_class_colours
 from ..errors import AtrousError, DataError, InputError
-from ..labels import LabelSet
+from ..labels import Colour, LabelSet
 from ..visualize import overlay
 
 SHEET_IMAGES = 8
@@ -47,6 +49,7 @@ class SplitFacts:
         flat_images: Number of images whose known pixels are all of one class.
         sizes_hw: Rows and columns of each examined image.
         fingerprints: Fingerprint of each examined image.
+        colours: Class -> colours in palettes of label files -> name of the first such pair.
         sheet: Names and overlays of some of the images, (h, w, 3) uint8.
     """
 
@@ -64,6 +67,7 @@ class SplitFacts:
     flat_images: int = 0
     sizes_hw: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
     fingerprints: list[Fingerprint] = field(default_factory=list[Fingerprint])
+    colours: dict[int, dict[Colour, str]] = field(default_factory=dict[int, dict[Colour, str]])
     sheet: list[tuple[str, NDArray[np.uint8]]] = field(
         default_factory=list[tuple[str, NDArray[np.uint8]]]
     )
@@ -162,6 +166,7 @@ def _examine_split(dataset: Dataset, most: int | None, progress: Progress | None
             facts.faults[names[index]] = str(error)
         else:
             _count(facts, sample, dataset.label_set)
+            _note_colours(facts, dataset, dataset.pairs[index], sample)
             if index in shown:
                 facts.sheet.append((sample.name, _small_overlay(sample, dataset.label_set)))
         if progress is not None:
@@ -182,6 +187,15 @@ def _count(facts: SplitFacts, sample: Sample, label_set: LabelSet) -> None:
     facts.examined.append(sample.name)
     facts.sizes_hw.append((sample.labels.shape[0], sample.labels.shape[1]))
     facts.fingerprints.append(fingerprint(sample.image))
+
+
+def _note_colours(facts: SplitFacts, dataset: Dataset, pair: Pair, sample: Sample) -> None:
+    """Note the colours of classes in palettes, if masks are read by number."""
+    if isinstance(dataset.read_labels, ColourReader):
+        return
+    for index, colour in find_class_colours(pair.labels, sample.labels).items():
+        if index != dataset.label_set.ignore_index:
+            facts.colours.setdefault(index, {}).setdefault(colour, pair.name)
 
 
 def _small_overlay(sample: Sample, label_set: LabelSet) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from enum import Enum
 
 import numpy as np
 
-from ..labels import LabelSet
+from ..labels import Colour, LabelSet
 from ..visualize import percent
 from .examination import Examination, SplitFacts
 
@@ -55,6 +55,7 @@ def judge(examination: Examination) -> list[Finding]:
         findings += _of_files(split) + _of_repeated_names(split)
     if examination.label_set is not None:
         findings += _of_classes(examination, examination.label_set)
+        findings += _of_palettes(examination, examination.label_set)
         findings += _of_leaks(examination)
         for split in examination.splits:
             findings += _of_void(split, examination.dataset) + _of_sizes(split)
@@ -134,6 +135,27 @@ def _of_classes(examination: Examination, label_set: LabelSet) -> list[Finding]:
         remedy = "Look at the overlays: classes may have been lost when the masks were saved."
         findings.append(_as_far_as_read([train], Level.WARNING, claim, ".", remedy))
     return findings
+
+
+def _of_palettes(examination: Examination, label_set: LabelSet) -> list[Finding]:
+    colours: dict[int, dict[Colour, str]] = {}
+    for split in examination.splits:
+        for index, names in split.colours.items():
+            colours[index] = names | colours.get(index, {})
+    lines = tuple(
+        f"{label_set.names[index]}: "
+        + ", ".join(f"{colour} in {name}" for colour, name in list(names.items())[:MOST_NAMED])
+        for index, names in sorted(colours.items())
+        if len(names) > 1
+    )
+    if not lines:
+        return []
+    text = f"{len(lines)} class(es) have different colours in the palettes of different masks."
+    remedy = (
+        "Masks are read by number. If a program wrote the palettes in another order, numbers mean "
+        "other classes: give every class its colour in classes.txt, and masks are read by colour."
+    )
+    return [Finding(Level.WARNING, text, remedy, lines)]
 
 
 def _of_leaks(examination: Examination) -> list[Finding]:
