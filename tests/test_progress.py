@@ -118,3 +118,13 @@ def test_quiet_shows_nothing(terminal: Terminal, clock: Clock) -> None:
         bar.advance()
         bar.print("done")
     assert terminal.getvalue() == ""
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines(
+    terminal: Terminal, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    with ProgressBar(8, stream=terminal) as bar:
+        clock.now = 11.0
+        bar.advance()
+    assert terminal.getvalue() == "1 of 8, 0.09 images/s, 0:01:17 left\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import Any, Self, TextIO
@@ -41,7 +42,8 @@ class ProgressBar:
         self.done = 0
         self.stream = stream or sys.stderr
         self.is_quiet = is_quiet
-        self.is_live = self.stream.isatty() and not is_quiet
+        can_animate = os.environ.get("TERM", "") not in ("dumb", "unknown")
+        self.is_live = self.stream.isatty() and can_animate and not is_quiet
         self._text = ""
         self._start = self._last_line = time.perf_counter()
         self._bars: Any = None

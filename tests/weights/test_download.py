@@ -350,6 +350,7 @@ def test_terminal_shows_a_bar(
 ) -> None:
     fetch(server.url, sha256=DIGEST, folder=tmp_path / "quiet")
     assert capsys.readouterr().err == ""
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     fetch(server.url, sha256=DIGEST, folder=tmp_path / "loud")
     assert "downloading net-efe99290.bin" in capsys.readouterr().err
