@@ -1,4 +1,4 @@
-"""What all tests share: one thread a process, no network, opt-in markers, a photo to work on."""
+"""Shared by all tests: one thread per process, no network, opt-in markers, a sample image."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from typing import Any
 
 import pytest
 
-from .narrow import narrow_network
-
 ROOT = Path(__file__).resolve().parents[1]
 OPT_IN = ("slow", "gpu", "weights")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # One process a core. torch reads this when imported, here and in the programs that tests start.
+    # One process per core. torch reads this when it is imported, here and in programs that tests
+    # start, so nothing above may import torch: two threads per process double the CPU time.
     os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
@@ -62,6 +61,10 @@ def bilinear(load_oracle: Callable[[str], ModuleType]) -> ModuleType:
 @pytest.fixture(scope="module")
 def narrow_resnet18() -> Iterator[None]:
     """Build ResNet-18 with an eighth of its channels."""
+    from .narrow import (
+        narrow_network,
+    )  # imports torch, which must not come before the setting above
+
     with narrow_network():
         yield
 
