@@ -61,9 +61,7 @@ def bilinear(load_oracle: Callable[[str], ModuleType]) -> ModuleType:
 @pytest.fixture(scope="module")
 def narrow_resnet18() -> Iterator[None]:
     """Build ResNet-18 with an eighth of its channels."""
-    from .narrow import (
-        narrow_network,
-    )  # imports torch, which must not come before the setting above
+    from .narrow import narrow_network  # imports torch
 
     with narrow_network():
         yield
