@@ -95,6 +95,11 @@ def test_what_does_not_belong_is_refused(tmp_path, text, message):
         load_recipe(write(tmp_path, text))
 
 
+def test_a_folder_instead_of_a_recipe_is_called_that(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is a folder; give a recipe file"):
+        load_recipe(tmp_path)
+
+
 def test_a_missing_recipe_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing.toml does not exist"):
         load_recipe(tmp_path / "nothing.toml")

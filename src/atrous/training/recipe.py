@@ -242,8 +242,9 @@ def load_recipe(path: str | PathLike[str]) -> Recipe:
     """
     path = Path(path)
     if not path.is_file():
+        reason = "is a folder" if path.is_dir() else "does not exist"
         raise FileNotFoundError(
-            f"{path} does not exist; give a recipe, e.g. recipes/street_lite.toml"
+            f"{path} {reason}; give a recipe file, e.g. recipes/street_lite.toml"
         )
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
