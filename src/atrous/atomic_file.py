@@ -43,8 +43,8 @@ def replacing(path: Path, *, is_durable: bool = True) -> Generator[Path]:
         if is_durable:
             _sync(temporary)
         os.replace(temporary, path)
-        if is_durable:
-            sync_folder(path.parent)
+        if is_durable and os.name == "posix":  # Windows cannot open a folder
+            _sync(path.parent)
     except OSError as error:
         if error.filename is not None and os.fspath(error.filename) != os.fspath(temporary):
             raise  # about another file that the block reads
@@ -84,13 +84,8 @@ def remove_partial_files(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename in a folder survive a power cut, where the system can sync folders."""
-    if os.name == "posix":
-        _sync(folder)
-
-
 def _sync(path: Path) -> None:
+    """Write a file or folder to the disk, so that it survives a power cut."""
     # Windows syncs only handles that can write; a folder can be opened only for reading.
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
